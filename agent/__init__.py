@@ -1,0 +1,1 @@
+"""The reasoning of curveroute and its seams; nothing here knows LangGraph."""

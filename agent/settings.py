@@ -1,0 +1,66 @@
+"""Settings: the only place that reads the environment.
+
+| variable | meaning | default |
+|---|---|---|
+| ``CURVEROUTE_HOME`` | one folder for weights, ledger and caches | the platform's cache and data folders |
+| ``CURVEROUTE_LEDGER`` | SQLAlchemy URL of the ledger | SQLite file in the data folder |
+| ``CURVEROUTE_OFFLINE`` | ``1`` forbids downloads | off |
+
+Keys of hosted models are read by the name that the pool gives (``key_env``), at the moment they are needed.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where things are kept on this machine.
+
+    Attributes:
+        cache_dir: weights and embeddings; can be deleted at the price of fetching again.
+        data_dir: the ledger and the state of running local servers.
+        ledger_url: SQLAlchemy URL of the ledger.
+        offline: downloads are forbidden.
+    """
+
+    cache_dir: Path
+    data_dir: Path
+    ledger_url: str
+    offline: bool = False
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from ``environ`` (the process environment when not given)."""
+    env = os.environ if environ is None else environ
+    cache_dir, data_dir = _folders(env.get("CURVEROUTE_HOME", ""))
+    ledger_url = env.get("CURVEROUTE_LEDGER", "") or f"sqlite:///{data_dir / 'ledger.sqlite'}"
+    offline = env.get("CURVEROUTE_OFFLINE", "").lower() in {"1", "true", "yes"}
+    return Settings(cache_dir=cache_dir, data_dir=data_dir, ledger_url=ledger_url, offline=offline)
+
+
+def read_secret(name: str, environ: Mapping[str, str] | None = None) -> str | None:
+    """The value of the key variable ``name``, or ``None`` when it is unset or blank."""
+    env = os.environ if environ is None else environ
+    return env.get(name, "").strip() or None
+
+
+def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a child process: this one's, with ``extra`` laid over it."""
+    return {**os.environ, **extra}
+
+
+def _folders(home: str) -> tuple[Path, Path]:
+    if home:
+        root = Path(home).expanduser().absolute()
+        return root / "cache", root / "data"
+    from platformdirs import user_cache_path, user_data_path
+
+    return user_cache_path("curveroute"), user_data_path("curveroute")

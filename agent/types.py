@@ -1,0 +1,141 @@
+"""The words of curveroute: one frozen value per thing, shared by every floor and importing none of them.
+
+Money is USD, lengths are tokens, times are seconds, qualities and scores are in [0, 1]. A budget of ``None`` is
+unlimited. Values are immutable; a later fact about one (a verdict on an attempt) makes a new value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, NewType, TypeAlias
+
+from typing_extensions import TypedDict
+
+ModelId = NewType("ModelId", str)
+RunId = NewType("RunId", str)
+AttemptId = NewType("AttemptId", str)
+
+Budget: TypeAlias = int | None
+JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+JsonObject: TypeAlias = dict[str, JsonValue]
+
+Role = Literal["probe", "escalation", "planner", "judge"]
+FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "error"]
+VerdictReason = Literal["ok", "truncated", "malformed", "refused", "disagreement", "wrong", "error"]
+Status = Literal["accepted", "best_so_far", "failed"]
+CostUnit = Literal["pool", "usd"]
+Capability = Literal["tools", "images", "json", "logprobs"]
+
+
+class Message(TypedDict):
+    """One chat message, as every OpenAI-compatible endpoint reads it."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What the user asks: a list of chat messages; ``text`` is what the router reads of it."""
+
+    messages: tuple[Message, ...]
+
+    @property
+    def text(self) -> str:
+        """The user's words, in order: what is embedded and shown to planner and judge."""
+        return "\n".join(message["content"] for message in self.messages if message["role"] == "user")
+
+
+@dataclass(frozen=True, slots=True, order=False)
+class Arm:
+    """A (model, budget) pair: the thing the router chooses."""
+
+    model: ModelId
+    budget: Budget
+
+    def __str__(self) -> str:
+        return f"{self.model}@{'unlimited' if self.budget is None else self.budget}"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What is expected of one arm on one query, before it is asked."""
+
+    arm: Arm
+    quality: float
+    quality_std: float
+    input_tokens: int
+    output_tokens: float
+    cost_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that one call used, as the server reported them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the verifiers say of an attempt: a calibrated probability that it is right, and why."""
+
+    score: float
+    reason: VerdictReason
+    detail: str = ""
+    signals: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One executed call, everything it cost included. A failed call is an attempt too, with ``error`` set."""
+
+    attempt_id: AttemptId
+    role: Role
+    arm: Arm
+    text: str
+    answer: str | None
+    usage: Usage
+    cost_usd: float
+    finish_reason: FinishReason
+    latency_s: float
+    error: str | None = None
+    confidence: float | None = None
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The order in which arms are to be tried, and who decided it.
+
+    ``source`` is ``"ranking"`` when the predictor's order stands; ``reason`` then says why the planner was not heard.
+    """
+
+    arms: tuple[Arm, ...]
+    probe: bool
+    criteria: str
+    source: Literal["ranking", "planner"]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why one candidate was not chosen; ``net_gain`` is in units of the score, ``None`` if not computed."""
+
+    arm: Arm
+    reason: str
+    net_gain: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the rule chose at one step: arms to try next, or none when it stops, and why each other one lost."""
+
+    step: int
+    arms: tuple[Arm, ...]
+    reason: str
+    status: Status | None = None
+    committed: bool = False
+    rejected: tuple[Rejection, ...] = field(default=())

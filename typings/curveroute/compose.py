@@ -1,0 +1,1 @@
+../../app/compose.py
