@@ -1,0 +1,325 @@
+"""Models behind OpenAI-compatible endpoints.
+
+Each event loop gets its own client, because a client's connections belong to the loop that opened them. Cancelling the
+awaiting task closes the connection, which stops the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from curveroute.agent.chat.retry import RetryPolicy, is_mendable, retry_after_s
+from curveroute.agent.chat.seam import Call, Reply
+from curveroute.agent.errors import LocalServerError, ModelCallError
+from curveroute.agent.types import FinishReason, JsonValue, ModelId, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from openai import APIError, AsyncOpenAI
+    from openai.types import CompletionUsage
+    from openai.types.chat import ChatCompletionChunk
+
+_FINISH: dict[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "content_filter": "content_filter",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+}
+_CONNECT_TIMEOUT_S = 10.0
+# Servers close idle connections after five seconds; a request sent into that moment is lost, so ours are closed before.
+_IDLE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where one model is reached.
+
+    Attributes:
+        locate: finds the base URL; for a local model this starts its server.
+        served_as: the name that the server knows the model by.
+        key: the secret, read when it is needed; ``None`` for servers that want none.
+        revive: called once after a lost connection, for servers that are ours to restart.
+        logprobs: ask for token probabilities.
+        concurrency: calls in flight at most.
+        timeout_s: for one request, from sending to the last byte.
+        limit_field: the request's name for the token limit; newer endpoints say ``max_completion_tokens``.
+        extra_body: further fields of the request.
+    """
+
+    locate: Callable[[], Awaitable[str]]
+    served_as: str
+    key: Callable[[], str] | None = field(default=None, repr=False)
+    revive: Callable[[], Awaitable[None]] | None = None
+    logprobs: bool = False
+    concurrency: int = 8
+    timeout_s: float = 120.0
+    limit_field: str = "max_tokens"
+    extra_body: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _PerLoop:
+    clients: dict[str, AsyncOpenAI] = field(default_factory=dict)
+    slots: dict[ModelId, asyncio.Semaphore] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """A reply in the making."""
+
+    text: list[str] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    finish: FinishReason | None = None
+    usage: CompletionUsage | None = None
+
+
+class OpenAIChat:
+    """The live seam.
+
+    Args:
+        endpoints: where each model is reached.
+        retry: when a failed request is repeated.
+        clock: seconds; for latencies.
+        sleep: waits between tries.
+    """
+
+    def __init__(
+        self,
+        endpoints: Mapping[ModelId, Endpoint],
+        *,
+        retry: RetryPolicy | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._endpoints = dict(endpoints)
+        self._retry = retry or RetryPolicy()
+        self._clock = clock
+        self._sleep = sleep
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _PerLoop] = WeakKeyDictionary()
+
+    async def complete(
+        self, call: Call, *, on_token: Callable[[str], None] | None = None, may_resend: Callable[[], bool] | None = None
+    ) -> Reply:
+        """Answer one call; see :class:`curveroute.agent.chat.seam.Chat`."""
+        endpoint = self._endpoints.get(call.arm.model)
+        if endpoint is None:
+            raise ModelCallError(f"model {call.arm.model!r} has no endpoint in this pool")
+        started, lost, tried, revived = self._clock(), 0, 0, False
+        async with self._slot(call.arm.model, endpoint):
+            while True:
+                tried += 1
+                try:
+                    gathered = await self._request(endpoint, call, on_token)
+                    return _reply(call, gathered, self._clock() - started, lost)
+                except _Failed as failure:
+                    lost += failure.ambiguous
+                    wait = await self._next_wait(failure, tried, may_resend)
+                    if wait is None:
+                        raise failure.as_error(call.arm.model, tried, lost) from failure.__cause__
+                    if failure.lost_connection and endpoint.revive is not None and not revived:
+                        revived = True
+                        await endpoint.revive()
+                    await self._sleep(wait)
+
+    async def aclose(self) -> None:
+        """Close the clients of the running event loop."""
+        held = self._loops.pop(asyncio.get_running_loop(), None)
+        for client in held.clients.values() if held else ():
+            await client.close()
+
+    async def _next_wait(self, failure: _Failed, tried: int, may_resend: Callable[[], bool] | None) -> float | None:
+        if not failure.mendable or failure.streamed:
+            return None
+        wait = self._retry.wait_s(tried, failure.retry_after_s)
+        if wait is not None and failure.ambiguous and not (may_resend is not None and may_resend()):
+            return None
+        return wait
+
+    async def _request(self, endpoint: Endpoint, call: Call, on_token: Callable[[str], None] | None) -> _Gathered:
+        """One request, streamed so that a cancel or a lost reader stops the server at once."""
+        from openai import APIConnectionError, APIError, APIStatusError
+
+        gathered = _Gathered()
+        client = await self._client(endpoint)
+        try:
+            async with asyncio.timeout(endpoint.timeout_s):
+                stream = await client.chat.completions.create(**_body(endpoint, call))
+                async with stream:
+                    await _gather(stream, gathered, on_token)
+        except APIStatusError as error:
+            raise _Failed.of_status(error.status_code, error.response.headers, str(error)) from error
+        except APIConnectionError as error:
+            raise _Failed.of_connection(_sent(error), on_token, gathered, _reason(error)) from error
+        except APIError as error:
+            raise _Failed.of_connection(True, on_token, gathered, str(error)) from error
+        except TimeoutError as error:
+            reason = f"no complete answer within {endpoint.timeout_s:g} s"
+            raise _Failed.of_connection(True, on_token, gathered, reason) from error
+        except Exception as error:
+            if _is_transport(error):
+                raise _Failed.of_connection(True, on_token, gathered, _reason(error)) from error
+            raise
+        if gathered.finish is None:
+            raise _Failed.of_connection(True, on_token, gathered, "the server closed the stream in mid-answer")
+        return gathered
+
+    def _slot(self, model: ModelId, endpoint: Endpoint) -> asyncio.Semaphore:
+        held = self._loops.setdefault(asyncio.get_running_loop(), _PerLoop())
+        return held.slots.setdefault(model, asyncio.Semaphore(endpoint.concurrency))
+
+    async def _client(self, endpoint: Endpoint) -> AsyncOpenAI:
+        import httpx2
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
+
+        try:
+            base_url = await endpoint.locate()
+        except LocalServerError as error:
+            raise ModelCallError(str(error)) from error
+        held = self._loops.setdefault(asyncio.get_running_loop(), _PerLoop())
+        if base_url not in held.clients:
+            held.clients[base_url] = AsyncOpenAI(
+                base_url=base_url,
+                api_key=endpoint.key() if endpoint.key else "none",
+                max_retries=0,
+                timeout=Timeout(endpoint.timeout_s, connect=_CONNECT_TIMEOUT_S),
+                http_client=DefaultAsyncHttpxClient(limits=httpx2.Limits(keepalive_expiry=_IDLE_S)),
+            )
+        return held.clients[base_url]
+
+
+class _Failed(Exception):
+    """One request that brought no answer."""
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        status: int | None = None,
+        mendable: bool,
+        ambiguous: bool,
+        lost_connection: bool = False,
+        streamed: bool = False,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.mendable = mendable
+        self.ambiguous = ambiguous
+        self.lost_connection = lost_connection
+        self.streamed = streamed
+        self.retry_after_s = retry_after_s
+
+    @classmethod
+    def of_status(cls, status: int, headers: Mapping[str, str], reason: str) -> _Failed:
+        return cls(
+            reason, status=status, mendable=is_mendable(status), ambiguous=False, retry_after_s=retry_after_s(headers)
+        )
+
+    @classmethod
+    def of_connection(
+        cls,
+        sent: bool,
+        on_token: Callable[[str], None] | None,
+        gathered: _Gathered,
+        reason: str,
+    ) -> _Failed:
+        streamed = on_token is not None and bool(gathered.text)
+        return cls(reason, mendable=True, ambiguous=sent, lost_connection=True, streamed=streamed)
+
+    def as_error(self, model: str, tried: int, lost: int) -> ModelCallError:
+        status = f" (HTTP {self.status})" if self.status else ""
+        times = "1 try" if tried == 1 else f"{tried} tries"
+        return ModelCallError(
+            f"{model}: no answer after {times}{status}: {str(self)[:300]}", status=self.status, lost_tries=lost
+        )
+
+
+def _body(endpoint: Endpoint, call: Call) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "model": endpoint.served_as,
+        "messages": [dict(message) for message in call.messages],
+        endpoint.limit_field: call.max_tokens,
+        "temperature": call.temperature,
+        "seed": call.sample,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    if endpoint.logprobs:
+        body["logprobs"] = True
+    if call.schema is not None:
+        body["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "strict": True, "schema": call.schema},
+        }
+    if endpoint.extra_body:
+        body["extra_body"] = dict(endpoint.extra_body)
+    return body
+
+
+async def _gather(
+    stream: AsyncIterator[ChatCompletionChunk], gathered: _Gathered, on_token: Callable[[str], None] | None
+) -> None:
+    async for chunk in stream:
+        if chunk.usage is not None:
+            gathered.usage = chunk.usage
+        for choice in chunk.choices:
+            piece = choice.delta.content or ""
+            if piece:
+                gathered.text.append(piece)
+                if on_token is not None:
+                    on_token(piece)
+            if choice.logprobs is not None and choice.logprobs.content:
+                gathered.logprobs.extend(token.logprob for token in choice.logprobs.content)
+            if choice.finish_reason is not None:
+                gathered.finish = _FINISH.get(choice.finish_reason, "stop")
+
+
+def _reply(call: Call, gathered: _Gathered, latency_s: float, lost: int) -> Reply:
+    text = "".join(gathered.text)
+    return Reply(
+        text=text,
+        usage=_usage(call, gathered.usage, text),
+        finish_reason=gathered.finish or "stop",
+        latency_s=latency_s,
+        confidence=_confidence(gathered.logprobs),
+        lost_tries=lost,
+    )
+
+
+def _usage(call: Call, usage: CompletionUsage | None, text: str) -> Usage:
+    """The server's count; where it gives none, bytes, which no tokenizer exceeds."""
+    if usage is None:
+        sent = sum(len(message["content"].encode()) for message in call.messages)
+        return Usage(input_tokens=sent, output_tokens=min(len(text.encode()), call.max_tokens))
+    details = usage.prompt_tokens_details
+    cached = (details.cached_tokens or 0) if details is not None else 0
+    return Usage(usage.prompt_tokens, usage.completion_tokens, min(cached, usage.prompt_tokens))
+
+
+def _confidence(logprobs: list[float]) -> float | None:
+    known = [value for value in logprobs if math.isfinite(value)]
+    return math.exp(min(sum(known) / len(known), 0.0)) if known else None
+
+
+def _sent(error: APIError) -> bool:
+    """Whether the request may have reached the server before the connection failed."""
+    cause = type(error.__cause__).__name__
+    return cause not in {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol"}
+
+
+def _reason(error: Exception) -> str:
+    cause = error.__cause__
+    return f"{error}" + (f" ({cause})" if cause is not None and str(cause) not in str(error) else "")
+
+
+def _is_transport(error: Exception) -> bool:
+    import httpx2
+
+    return isinstance(error, httpx2.TransportError)

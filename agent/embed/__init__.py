@@ -1,0 +1,7 @@
+"""The embedder seam: text in, unit-length vectors out, by name."""
+
+from curveroute.agent.embed.cache import CachedEmbedder
+from curveroute.agent.embed.seam import Embedder, Vectors
+from curveroute.agent.embed.use import DEFAULT_EMBEDDER, UseEmbedder, default_embedder
+
+__all__ = ["DEFAULT_EMBEDDER", "CachedEmbedder", "Embedder", "UseEmbedder", "Vectors", "default_embedder"]

@@ -1,0 +1,17 @@
+"""The pool: the models and budgets on offer, read from data and checked before anything is sent."""
+
+from curveroute.agent.pool.load import list_pools, load_pool
+from curveroute.agent.pool.pool import Pool
+from curveroute.agent.pool.spec import BudgetSpec, ModelSpec, PoolSpec, PriceSpec, SourceSpec, WeightsSpec
+
+__all__ = [
+    "BudgetSpec",
+    "ModelSpec",
+    "Pool",
+    "PoolSpec",
+    "PriceSpec",
+    "SourceSpec",
+    "WeightsSpec",
+    "list_pools",
+    "load_pool",
+]

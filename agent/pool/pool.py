@@ -1,0 +1,178 @@
+"""A checked pool: what each arm is, how it is asked, and what a call costs.
+
+Invariant: ``worst_case_usd`` is never below what a call can cost, because a cap is kept by reserving it beforehand.
+The bound on input tokens is the number of UTF-8 bytes (no tokenizer makes more tokens than bytes) plus the chat
+template's marks.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from curveroute.agent.errors import PoolError, QueryError
+from curveroute.agent.types import Arm, Budget, Message, ModelId, Query, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from curveroute.agent.pool.spec import BudgetSpec, ModelSpec, PoolSpec, PriceSpec
+
+_CHARS_PER_TOKEN = 4
+_TEMPLATE_TOKENS = 64
+_TEMPLATE_TOKENS_PER_MESSAGE = 16
+_USUAL_TEMPLATE_TOKENS_PER_MESSAGE = 5
+_PER_MILLION = 1e-6
+
+
+class Pool:
+    """Models, budgets, prices and prompt styles of one pool file.
+
+    Args:
+        spec: the validated file.
+        prices: USD per million tokens of each model, references resolved.
+    """
+
+    def __init__(self, spec: PoolSpec, *, prices: Mapping[str, PriceSpec]) -> None:
+        self.spec = spec
+        self._prices = dict(prices)
+        self._models = {ModelId(model.id): model for model in spec.models}
+        self._budgets: dict[Budget, BudgetSpec] = {budget.tokens: budget for budget in spec.budgets}
+
+    @property
+    def name(self) -> str:
+        """The pool's name, as written in its file."""
+        return self.spec.name
+
+    @cached_property
+    def models(self) -> tuple[ModelId, ...]:
+        """Model ids, in the file's order."""
+        return tuple(self._models)
+
+    @cached_property
+    def arms(self) -> tuple[Arm, ...]:
+        """Every (model, budget) pair on offer: models in the file's order, budgets from short to unlimited."""
+        ordered = sorted(self._budgets, key=lambda budget: math.inf if budget is None else budget)
+        return tuple(
+            Arm(name, budget)
+            for name, model in self._models.items()
+            for budget in ordered
+            if model.budgets is None or budget in model.budgets
+        )
+
+    def model(self, name: str) -> ModelSpec:
+        """The model of that id.
+
+        Raises:
+            PoolError: not in this pool.
+        """
+        try:
+            return self._models[ModelId(name)]
+        except KeyError:
+            raise PoolError(
+                f"unknown model {name!r} in pool {self.name!r}; it has: {', '.join(self._models)}"
+            ) from None
+
+    def restricted(self, allow: Iterable[str] = (), deny: Iterable[str] = ()) -> tuple[Arm, ...]:
+        """The arms whose model is allowed (all when ``allow`` is empty) and not denied.
+
+        Raises:
+            PoolError: an unknown model, or nothing left.
+        """
+        allowed, denied = {self.model(name).id for name in allow}, {self.model(name).id for name in deny}
+        arms = tuple(arm for arm in self.arms if (not allowed or arm.model in allowed) and arm.model not in denied)
+        if not arms:
+            raise PoolError(f"no arm of pool {self.name!r} is left by the allow and deny lists; loosen them")
+        return arms
+
+    def prices(self, model: str) -> tuple[float, float, float]:
+        """USD per million input, output and cached input tokens."""
+        price = self._prices[self.model(model).id]
+        return price.input, price.output, price.input if price.cached_input is None else price.cached_input
+
+    def cost_usd(self, model: str, usage: Usage) -> float:
+        """What a call with this usage costs."""
+        input_price, output_price, cached_price = self.prices(model)
+        fresh = max(usage.input_tokens - usage.cached_input_tokens, 0)
+        return _PER_MILLION * (
+            fresh * input_price + usage.cached_input_tokens * cached_price + usage.output_tokens * output_price
+        )
+
+    def output_limit(self, arm: Arm, input_tokens: int) -> int:
+        """Output tokens that the server is told to stop at: the budget, within the model's window.
+
+        Args:
+            arm: the arm to be asked.
+            input_tokens: tokens of the prompt, or a bound on them.
+        """
+        model = self.model(arm.model)
+        room = max(model.context_window - input_tokens, 0)
+        limits = [room, arm.budget, model.max_output_tokens]
+        return min(limit for limit in limits if limit is not None)
+
+    def worst_case_usd(self, arm: Arm, input_bound: int, output_limit: int) -> float:
+        """The most that one call of this arm can cost."""
+        dearest_input = max(self.prices(arm.model)[0], self.prices(arm.model)[2])
+        return _PER_MILLION * (input_bound * dearest_input + output_limit * self.prices(arm.model)[1])
+
+    def messages(self, query: Query, arm: Arm) -> tuple[Message, ...]:
+        """What is sent for this arm: a system message, the conversation, and the budget as an instruction.
+
+        The instruction comes last, so that the arms of one model share the longest possible prompt prefix.
+        """
+        style = self._budgets[arm.budget].style
+        if arm.budget is not None:
+            style = style.replace("{tokens}", str(arm.budget))
+        conversation = list(query.messages)
+        if not any(message["role"] == "system" for message in conversation):
+            conversation.insert(0, Message(role="system", content=self.spec.system))
+        last = max(index for index, message in enumerate(conversation) if message["role"] == "user")
+        asked = conversation[last]["content"].rstrip()
+        conversation[last] = Message(role="user", content=f"{asked}\n\n{style}" if style else asked)
+        return tuple(conversation)
+
+    def style_name(self, budget: Budget) -> str:
+        """The name of the prompt style of a budget, as recorded in tables."""
+        return self._budgets[budget].name
+
+    def prior_quality(self, arm: Arm) -> float | None:
+        """Expected quality of an arm from the file's own curve, linear between its points; ``None`` without one."""
+        points = sorted(
+            (math.inf if point.budget is None else float(point.budget), point.quality)
+            for point in self.model(arm.model).prior
+        )
+        if not points:
+            return None
+        at = math.inf if arm.budget is None else float(arm.budget)
+        if at <= points[0][0]:
+            return points[0][1]
+        for (left, low), (right, high) in itertools.pairwise(points):
+            if at <= right:
+                share = 1.0 if math.isinf(right) and math.isinf(at) else 0.0
+                share = share if math.isinf(right) else (at - left) / (right - left)
+                return low + share * (high - low)
+        return points[-1][1]
+
+
+def input_tokens_prior(messages: Sequence[Message]) -> int:
+    """About how many tokens a prompt has: characters / 4 and the template's marks."""
+    characters = sum(len(message["content"]) for message in messages)
+    return math.ceil(characters / _CHARS_PER_TOKEN) + _USUAL_TEMPLATE_TOKENS_PER_MESSAGE * len(messages)
+
+
+def input_tokens_bound(messages: Sequence[Message]) -> int:
+    """A number of tokens that the prompt cannot exceed, whatever the tokenizer."""
+    size = sum(len(message["content"].encode("utf-8", "surrogatepass")) for message in messages)
+    return size + _TEMPLATE_TOKENS + _TEMPLATE_TOKENS_PER_MESSAGE * len(messages)
+
+
+def check_query(query: Query) -> None:
+    """Refuse a query that asks nothing.
+
+    Raises:
+        QueryError: no user message with text in it.
+    """
+    if not query.text.strip():
+        raise QueryError("the query is empty; give at least one user message with text in it")
