@@ -1,0 +1,67 @@
+"""The ledger: the store of runs, attempts, verdicts and decisions, which can check itself.
+
+``Ledger`` is loaded when it is asked for, because the database libraries take most of a second.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from curveroute.agent.ledger.events import (
+    AttemptMade,
+    Collected,
+    Event,
+    Kind,
+    Prices,
+    RunEnd,
+    RunStart,
+    Totals,
+    VerdictGiven,
+    attempt_cost,
+)
+from curveroute.agent.ledger.port import LedgerPort, NullLedger
+from curveroute.agent.ledger.records import (
+    AttemptRecord,
+    CollectedKey,
+    DecisionRecord,
+    Disagreement,
+    RunRecord,
+    RunStatus,
+    VerdictRecord,
+    VerifyReport,
+)
+
+if TYPE_CHECKING:
+    from curveroute.agent.ledger.store import Ledger
+
+__all__ = [
+    "AttemptMade",
+    "AttemptRecord",
+    "Collected",
+    "CollectedKey",
+    "DecisionRecord",
+    "Disagreement",
+    "Event",
+    "Kind",
+    "Ledger",
+    "LedgerPort",
+    "NullLedger",
+    "Prices",
+    "RunEnd",
+    "RunRecord",
+    "RunStart",
+    "RunStatus",
+    "Totals",
+    "VerdictGiven",
+    "VerdictRecord",
+    "VerifyReport",
+    "attempt_cost",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name != "Ledger":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from curveroute.agent.ledger.store import Ledger
+
+    return Ledger

@@ -1,0 +1,99 @@
+"""What happens in a run, as values that are written to the ledger.
+
+A run is a short story: it starts, attempts are made, verdicts are given, decisions are taken, it ends. Each event is
+one frozen value; the ledger writes those of one call in one transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from curveroute.agent.types import Arm, Attempt, AttemptId, Decision, Estimate, Plan, RunId, Status, Verdict
+
+Kind = Literal["ask", "collect"]
+Prices: TypeAlias = tuple[float, float, float]
+"""USD per million tokens when the call was made: input, output, cached input."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStart:
+    """A run begins: one query for ``ask``, one whole collection for ``collect``."""
+
+    run_id: RunId
+    pool: str
+    query_text: str
+    tradeoff: float
+    max_cost_usd: float | None = None
+    kind: Kind = "ask"
+    collection: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """Where an attempt belongs in the curve table, and how good it was (``quality`` in [0, 1])."""
+
+    query_id: str
+    task: str
+    sample: int
+    quality: float
+    reference: str | None = None
+    prompt_style: str | None = None
+    query: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptMade:
+    """A call was made and costs money at ``prices``. The ``verdict`` inside the attempt is an event of its own."""
+
+    attempt: Attempt
+    prices: Prices
+    collected: Collected | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictGiven:
+    """The verifiers spoke of one attempt of the run; a later verdict does not erase an earlier one."""
+
+    attempt_id: AttemptId
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What a run spent, all its attempts together."""
+
+    cost_usd: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """A run is over.
+
+    Attributes:
+        arm: the arm that gave the answer.
+        totals: what the run itself counted, so that ``verify`` can hold it against the attempts; ``None`` lets the
+            ledger sum the attempts it holds.
+    """
+
+    status: Status
+    reason: str
+    answer: str | None = None
+    answer_attempt_id: AttemptId | None = None
+    arm: Arm | None = None
+    totals: Totals | None = None
+    plan: Plan | None = None
+    candidates: tuple[Estimate, ...] = field(default=())
+
+
+Event: TypeAlias = RunStart | AttemptMade | VerdictGiven | Decision | RunEnd
+
+
+def attempt_cost(input_tokens: int, cached_input_tokens: int, output_tokens: int, prices: Prices) -> float:
+    """USD of one call; cached tokens are part of the input tokens, as OpenAI-compatible servers report them."""
+    input_price, output_price, cached_price = prices
+    cached = min(cached_input_tokens, input_tokens)
+    return ((input_tokens - cached) * input_price + cached * cached_price + output_tokens * output_price) / 1e6

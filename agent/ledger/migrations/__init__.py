@@ -1,0 +1,10 @@
+"""The ledger's schema over time: append-only, one file in ``versions`` per step.
+
+``REVISIONS`` repeats the order of the steps, so that a ledger that is up to date opens without loading Alembic.
+"""
+
+from __future__ import annotations
+
+REVISIONS = ("0001",)
+HEAD = REVISIONS[-1]
+VERSION_TABLE = "curveroute_version"

@@ -1,0 +1,73 @@
+"""The ledger as the graph sees it: five things to write, nothing to read.
+
+``NullLedger`` is the ledger of a replay, where thousands of recorded queries run and nothing new is spent.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from curveroute.agent.ledger.events import Collected, Event, Prices, RunEnd, RunStart
+    from curveroute.agent.types import Attempt, AttemptId, Decision, RunId, Verdict
+
+
+class LedgerPort(Protocol):
+    """What a run writes. An attempt is safe from a killed process once its ``await`` has returned."""
+
+    async def record(self, run_id: RunId, *events: Event) -> None:
+        """Write ``events`` in order, in one transaction."""
+        ...
+
+    async def start_run(self, run: RunStart) -> None:
+        """Begin a run; a run that was begun before is left as it is."""
+        ...
+
+    async def record_attempt(
+        self, run_id: RunId, attempt: Attempt, prices: Prices, collected: Collected | None = None
+    ) -> None:
+        """Store one attempt, once: the same ``attempt_id`` again changes nothing."""
+        ...
+
+    async def record_verdict(self, run_id: RunId, attempt_id: AttemptId, verdict: Verdict) -> None:
+        """Store what the verifiers said of an attempt of this run."""
+        ...
+
+    async def record_decision(self, run_id: RunId, decision: Decision) -> None:
+        """Store what the rule chose."""
+        ...
+
+    async def finish_run(self, run_id: RunId, end: RunEnd) -> None:
+        """Close a run with its answer and totals."""
+        ...
+
+    def close(self) -> None:
+        """Write what waits and let go of the database."""
+        ...
+
+
+class NullLedger:
+    """A ledger that forgets everything."""
+
+    async def record(self, run_id: RunId, *events: Event) -> None:
+        """Forget."""
+
+    async def start_run(self, run: RunStart) -> None:
+        """Forget."""
+
+    async def record_attempt(
+        self, run_id: RunId, attempt: Attempt, prices: Prices, collected: Collected | None = None
+    ) -> None:
+        """Forget."""
+
+    async def record_verdict(self, run_id: RunId, attempt_id: AttemptId, verdict: Verdict) -> None:
+        """Forget."""
+
+    async def record_decision(self, run_id: RunId, decision: Decision) -> None:
+        """Forget."""
+
+    async def finish_run(self, run_id: RunId, end: RunEnd) -> None:
+        """Forget."""
+
+    def close(self) -> None:
+        """Nothing is held."""

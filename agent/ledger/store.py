@@ -1,0 +1,145 @@
+"""The ledger itself: what a run writes and what anyone may ask, in front of one thread that owns the database.
+
+The event loop never waits for the disk: what must be durable is awaited, what need not be travels with the next thing
+that must. One ledger serves any number of event loops and threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from curveroute.agent.errors import LedgerError
+from curveroute.agent.ledger.audit import read_report
+from curveroute.agent.ledger.encode import encode
+from curveroute.agent.ledger.events import AttemptMade, RunEnd, VerdictGiven
+from curveroute.agent.ledger.reading import read_collected, read_collected_rows, read_run, read_runs
+from curveroute.agent.ledger.scribe import Scribe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+    from sqlalchemy import Connection
+
+    from curveroute.agent.ledger.events import Collected, Event, Kind, Prices, RunStart
+    from curveroute.agent.ledger.records import CollectedKey, RunRecord, RunStatus, VerifyReport
+    from curveroute.agent.types import Attempt, AttemptId, Decision, RunId, Verdict
+
+T = TypeVar("T")
+
+
+class Ledger:
+    """The store of runs, attempts, verdicts and decisions; made by ``open``, a context manager.
+
+    Writing is asynchronous. An attempt or the end of a run is safe from a killed process when its ``await`` returns;
+    the start, verdicts and decisions go with the next of these, in order, or on ``close``. Reading is synchronous and
+    sees what was written; from an event loop, ask through ``asyncio.to_thread``.
+    """
+
+    def __init__(self, thread: ThreadPoolExecutor, scribe: Scribe) -> None:
+        self._thread = thread
+        self._scribe = scribe
+        self._closed = False
+
+    @classmethod
+    def open(cls, url: str) -> Ledger:
+        """The ledger at a SQLAlchemy URL, made and migrated where needed.
+
+        Raises:
+            LedgerError: it cannot be opened or written, is no ledger, or was written by a newer version.
+        """
+        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="curveroute-ledger")
+        try:
+            return cls(thread, thread.submit(Scribe, url).result())
+        except BaseException:
+            thread.shutdown()
+            raise
+
+    def close(self) -> None:
+        """Write what waits and let go of the database; a second time does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._thread.submit(self._scribe.close).result()
+        finally:
+            self._thread.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    async def record(self, run_id: RunId, *events: Event) -> None:
+        """Write ``events`` in order, in one transaction; without an attempt or an end among them, a little later.
+
+        Raises:
+            LedgerError: a number that is not finite, or a database that cannot be written.
+        """
+        self._check_open()
+        self._scribe.put(run_id, tuple(encode(run_id, event) for event in events))
+        if any(isinstance(event, (AttemptMade, RunEnd)) for event in events):
+            # Shielded: a run that is cancelled now has paid for its attempt all the same.
+            await asyncio.shield(asyncio.wrap_future(self._submit(lambda: self._scribe.flush(run_id))))
+            if self._scribe.wants_tidying and not self._closed:
+                self._submit(self._scribe.tidy)
+
+    async def start_run(self, run: RunStart) -> None:
+        """Begin a run; a run that was begun before is left as it is."""
+        await self.record(run.run_id, run)
+
+    async def record_attempt(
+        self, run_id: RunId, attempt: Attempt, prices: Prices, collected: Collected | None = None
+    ) -> None:
+        """Store one attempt, once: the same ``attempt_id`` again changes nothing."""
+        await self.record(run_id, AttemptMade(attempt, prices, collected))
+
+    async def record_verdict(self, run_id: RunId, attempt_id: AttemptId, verdict: Verdict) -> None:
+        """Store what the verifiers said of an attempt of this run."""
+        await self.record(run_id, VerdictGiven(attempt_id, verdict))
+
+    async def record_decision(self, run_id: RunId, decision: Decision) -> None:
+        """Store what the rule chose."""
+        await self.record(run_id, decision)
+
+    async def finish_run(self, run_id: RunId, end: RunEnd) -> None:
+        """Close a run with its answer and totals; a later end (of a resumed run) replaces an earlier one."""
+        await self.record(run_id, end)
+
+    def runs(self, limit: int = 20, status: RunStatus | None = None, kind: Kind | None = "ask") -> list[RunRecord]:
+        """The latest runs, newest first, without what happened in them; ``kind=None`` lists every kind."""
+        return self._ask(lambda connection: read_runs(connection, limit, status, kind))
+
+    def run(self, run_id: str) -> RunRecord:
+        """The run with this id, or the only one whose id begins so, with all that happened in it.
+
+        Raises:
+            LedgerError: no run, or more than one, has such an id.
+        """
+        return self._ask(lambda connection: read_run(connection, run_id))
+
+    def collected(self, collection: str) -> set[CollectedKey]:
+        """The (query_id, model, budget, sample) of a collection that are done: error-free attempts."""
+        return self._ask(lambda connection: read_collected(connection, collection))
+
+    def collected_rows(self, collection: str) -> list[dict[str, Any]]:
+        """The rows of a collection's curve table, one per (query_id, model, budget, sample), in a stable order."""
+        return self._ask(lambda connection: read_collected_rows(connection, collection))
+
+    def verify(self, run_id: str | None = None) -> VerifyReport:
+        """Recompute every cost and total of one run (by id or prefix), or of all, from tokens and prices."""
+        return self._ask(lambda connection: read_report(connection, run_id))
+
+    def _ask(self, question: Callable[[Connection], T]) -> T:
+        return self._submit(lambda: self._scribe.read(question)).result()
+
+    def _submit(self, task: Callable[[], T]) -> Future[T]:
+        self._check_open()
+        return self._thread.submit(task)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LedgerError("the ledger is closed: open it again with Ledger.open")
