@@ -1,0 +1,1 @@
+"""The bench: tasks, graders and the curve table that recorded answers become."""

@@ -1,0 +1,234 @@
+"""The curve table: recorded attempts as tidy rows, one per (query, model, budget, sample).
+
+The same rows as Parquet, CSV or JSONL. Writing is atomic; reading checks every row and names the row and column of the
+first fault.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+import os
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from curveroute.agent.errors import MissingExtra, TableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+    from types import ModuleType
+
+_SUFFIXES = (".parquet", ".csv", ".jsonl")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One recorded attempt.
+
+    Attributes:
+        budget: output tokens; ``None`` is unlimited.
+        quality: 0 to 1, from the task's grader.
+        response: the answer as the model wrote it; ``answer`` is what was extracted from it.
+        confidence: geometric mean of the tokens' probabilities, where the server gave them.
+    """
+
+    query_id: str
+    query: str
+    task: str
+    model: str
+    budget: int | None
+    sample: int
+    quality: float
+    answer: str | None
+    reference: str | None
+    finish_reason: Literal["stop", "length"]
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float
+    response: str | None = None
+    latency_s: float | None = None
+    prompt_style: str | None = None
+    confidence: float | None = None
+
+
+REQUIRED = tuple(field.name for field in fields(Row))[:13]
+OPTIONAL = tuple(field.name for field in fields(Row))[13:]
+_NULLABLE = frozenset({"budget", "answer", "reference", *OPTIONAL})
+_WHOLE = frozenset({"budget", "sample", "input_tokens", "output_tokens"})
+_REAL = frozenset({"quality", "cost_usd", "latency_s", "confidence"})
+
+
+def write_table(path: Path, rows: Sequence[Row]) -> None:
+    """Write ``rows`` to ``path`` in the format its suffix names; the old file stays until the new one is whole.
+
+    Raises:
+        TableError: another suffix, or the folder cannot be written.
+        MissingExtra: Parquet without pyarrow.
+    """
+    check_suffix(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    records = [asdict(row) for row in rows]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _WRITERS[path.suffix](beside, records)
+        beside.replace(path)
+    except OSError as error:
+        raise TableError(f"cannot write {path}: {error}; free space or choose another path") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read_table(path: Path) -> list[Row]:
+    """Read and check a curve table; columns beyond the known ones are ignored.
+
+    Raises:
+        TableError: missing, unreadable, empty, or with a faulty row; the message names row and column.
+        MissingExtra: Parquet without pyarrow.
+    """
+    check_suffix(path)
+    if not path.is_file():
+        raise TableError(f"no table at {path}; give the path of a {', '.join(_SUFFIXES)} file")
+    rows = [_row(record, number) for number, record in enumerate(_READERS[path.suffix](path), start=1)]
+    if not rows:
+        raise TableError(f"{path.name} has no rows; collect some first")
+    _refuse_repeats(rows)
+    return rows
+
+
+def data_hash(rows: Iterable[Row]) -> str:
+    """SHA-256 of what was measured, whatever the file's format and order."""
+    lines = sorted(
+        f"{row.query_id}\t{row.query}\t{row.model}\t{row.budget}\t{row.sample}\t{row.quality!r}\t{row.output_tokens}"
+        for row in rows
+    )
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def row_of(record: Mapping[str, object]) -> Row:
+    """A checked row from any mapping, such as a record of the ledger; other finish reasons count as ``stop``."""
+    finish = "length" if record.get("finish_reason") == "length" else "stop"
+    return _row({**record, "finish_reason": finish}, 1)
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a path that does not say which format it is.
+
+    Raises:
+        TableError: a suffix other than .parquet, .csv and .jsonl.
+    """
+    if path.suffix not in _SUFFIXES:
+        raise TableError(f"{path.name}: a curve table ends in {', '.join(_SUFFIXES)}, not {path.suffix or 'nothing'!r}")
+
+
+def _row(record: Mapping[str, object], number: int) -> Row:
+    missing = [name for name in REQUIRED if name not in record]
+    if missing:
+        raise TableError(f"row {number}: missing column(s) {', '.join(missing)}")
+    values = {name: _value(name, record.get(name), number) for name in (*REQUIRED, *OPTIONAL)}
+    row = Row(**cast("dict[str, Any]", values))
+    if row.finish_reason not in {"stop", "length"}:
+        raise TableError(f"row {number}, column finish_reason: {row.finish_reason!r} is neither 'stop' nor 'length'")
+    return row
+
+
+def _value(name: str, value: object, number: int) -> str | int | float | None:
+    if value is None or value == "":
+        if name in _NULLABLE or name == "query":
+            return None if name in _NULLABLE else ""
+        raise TableError(f"row {number}, column {name}: empty; every row needs a value there")
+    if name in _WHOLE or name in _REAL:
+        return _number(name, value, number)
+    return str(value)
+
+
+def _number(name: str, value: object, number: int) -> int | float:
+    try:
+        found = float(cast("float", value))
+    except (TypeError, ValueError):
+        raise TableError(f"row {number}, column {name}: {value!r} is not a number") from None
+    highest = 1.0 if name in {"quality", "confidence"} else math.inf
+    if not math.isfinite(found) or found < 0 or found > highest:
+        bounds = "between 0 and 1" if highest == 1.0 else "finite and not negative"
+        raise TableError(f"row {number}, column {name}: {value!r} is not {bounds}")
+    if name not in _WHOLE:
+        return found
+    if found != int(found):
+        raise TableError(f"row {number}, column {name}: {value!r} is not a whole number")
+    return int(found)
+
+
+def _refuse_repeats(rows: Sequence[Row]) -> None:
+    seen: dict[tuple[str, str, int | None, int], int] = {}
+    for number, row in enumerate(rows, start=1):
+        key = (row.query_id, row.model, row.budget, row.sample)
+        if key in seen:
+            raise TableError(f"row {number} repeats row {seen[key]}: {key}; remove one of them")
+        seen[key] = number
+
+
+def _pyarrow() -> ModuleType:
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingExtra("reading and writing Parquet tables", "bench") from error
+    return cast("ModuleType", pyarrow)
+
+
+def _write_parquet(path: Path, records: list[dict[str, Any]]) -> None:
+    pa = _pyarrow()
+    kinds = {
+        name: pa.int64() if name in _WHOLE else pa.float64() if name in _REAL else pa.string()
+        for name in (*REQUIRED, *OPTIONAL)
+    }
+    table = pa.Table.from_pylist(records, schema=pa.schema(list(kinds.items())))
+    pa.parquet.write_table(table, path, compression="zstd", compression_level=15)
+
+
+def _read_parquet(path: Path) -> list[dict[str, object]]:
+    pa = _pyarrow()
+    try:
+        table = pa.parquet.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise TableError(f"{path.name} is not a readable Parquet file: {error}") from error
+    return cast("list[dict[str, object]]", table.to_pylist())
+
+
+def _write_csv(path: Path, records: list[dict[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=[*REQUIRED, *OPTIONAL])
+        writer.writeheader()
+        writer.writerows(records)
+
+
+def _read_csv(path: Path) -> list[dict[str, object]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [dict(record) for record in csv.DictReader(file)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TableError(f"{path.name} is not a readable CSV file: {error}") from error
+
+
+def _write_jsonl(path: Path, records: list[dict[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+
+
+def _read_jsonl(path: Path) -> list[dict[str, object]]:
+    records: list[dict[str, object]] = []
+    try:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            if line.strip():
+                record = json.loads(line)
+                if not isinstance(record, dict):
+                    raise TableError(f"{path.name}, line {number}: not a JSON object")
+                records.append(record)
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise TableError(f"{path.name} is not readable as JSON lines: {error}") from error
+    return records
+
+
+_WRITERS = {".parquet": _write_parquet, ".csv": _write_csv, ".jsonl": _write_jsonl}
+_READERS = {".parquet": _read_parquet, ".csv": _read_csv, ".jsonl": _read_jsonl}

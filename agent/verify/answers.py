@@ -1,0 +1,272 @@
+"""What a text finally claims, in a form in which two claims can be compared.
+
+Agreement is only as good as the words it compares: "The answer is **1,000.0**." and "1000" are one claim, and an
+empty answer or a refusal is no claim at all. Everything here is pure text in, value out; nothing here knows the
+right answer. ``normalise`` is idempotent, ``same`` is symmetric.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, TypeAlias
+
+from curveroute.agent.verify.spelling import (
+    FENCE,
+    JSON_LIMIT,
+    NUMBER,
+    REFUSAL,
+    as_json,
+    as_number,
+    as_value,
+    embedded_json,
+    normalise,
+    numbers_in,
+    same,
+    strip_marks,
+)
+
+__all__ = [
+    "QueryKind", "as_value", "extract_answer", "looks_refused", "marked_answer", "normalise", "query_kind", "same",
+    "well_formed",
+]  # fmt: skip
+
+QueryKind: TypeAlias = Literal["choice", "number", "json", "yesno", "list", "text"]
+
+_SHORT_WORDS = 12
+_CHAT_WORDS = 8
+_LIST_WORDS = 4
+_LIST_LINES = 12
+_BOX_LIMIT = 500
+_REFUSAL_WINDOW = 160
+_QUERY_WINDOW = 1500
+
+_THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
+_MARKER = re.compile(
+    r"(?:final\s+answer|answer|result)\**\s*(?:(?:is|are|would\s+be|=)\s*:?|:)[ \t]*\**[ \t]*|####[ \t]*", re.IGNORECASE
+)
+_BARE_MARKER = re.compile(r"[\s*#]*(?:(?:the\s+)?(?:final\s+)?answer(?:\s+is)?|result)?[\s*:#]*", re.IGNORECASE)
+_BOXED = re.compile(r"\\boxed\s*\{")
+_SENTENCE_END = re.compile(r"(?<!\b[A-Z])(?<!\b[A-Z][a-z])[.!?]\s+(?=[A-Z*])")
+_REASON = re.compile(r",?\s+(?:because|since)\s.*$", re.IGNORECASE)
+_COPULA = re.compile(r"\s(?:is|are|was|were|equals|gives|would be|will be)(?::\s*|\s+)(?:equal to\s+)?", re.IGNORECASE)
+_CHATTER = re.compile(
+    r"^(?:i hope|let me know|feel free|if you (?:have|need)|please (?:let|note)|is there anything|do you (?:need|have)"
+    r"|hope this|good luck|thank)",
+    re.IGNORECASE,
+)
+_OPENER = re.compile(r"^(?:sure|certainly|of course|okay|ok|here|great|yes[,!] (?:here|i can))\b.*", re.IGNORECASE)
+_DERIVES = re.compile(
+    r"=|\b(?:so|therefore|thus|hence|totals?|step|first|then|finally|let|need to|calculate|find|solve)\b", re.IGNORECASE
+)
+_VERDICT = re.compile(r"^(yes|no|true|false)(?:[.!]?$|(?<=[so]),\s|[.;:!]\s|\s+[-–—]\s)", re.IGNORECASE)
+_ENDING_TIME = re.compile(r"\b(?:at|by|is)\s+(\d{1,2}:\d{2}(?:\s*[ap]\.?m\.?)?)$", re.IGNORECASE)
+_ASKS: tuple[tuple[QueryKind, re.Pattern[str]], ...] = (
+    ("json", re.compile(r"\bjson\b", re.IGNORECASE)),
+    ("choice", re.compile(r"(?:^|\s)\(?A[).:]\s.*?(?:^|\s)\(?B[).:]\s", re.DOTALL)),
+    (
+        "yesno",
+        re.compile(
+            r"\b(?:yes or no|yes/no|true or false|(?:return|answer) true\b.*\bfalse)\b", re.IGNORECASE | re.DOTALL
+        ),
+    ),
+    ("text", re.compile(r"\b(?:HH:MM|YYYY-MM-DD)\b")),
+    ("number", re.compile(r"\b(?:how (?:many|much|long|old|far|tall|heavy|fast)|count how)\b", re.IGNORECASE)),
+    (
+        "list",
+        re.compile(
+            r"\b(?:comma[- ]separated|separated? .{0,20}\bcommas?|^list |sort (?:the|these|them)|alphabetical order"
+            r"|(?:ascending|descending) order|as a list|reverse (?:the order of )?this list)\b",
+            re.IGNORECASE,
+        ),
+    ),
+    (
+        "number",
+        re.compile(
+            r"\b(?:calculate|compute|(?:what|which|the|larger|smaller|find) (?:is the )?(?:number|value)\b(?! of)"
+            r"|value of|solve for|of these numbers"
+            r"|(?:sum|product|difference|average|mean|square root|remainder) (?:of|when)"
+            r"|greatest common|least common|percent|(?:in )?what year|multiplication|arithmetic problem|the probability"
+            r"|next number|(?:what|at what) (?:temperature|speed|price|area|volume|angle)"
+            r"|what is (?:its|the) (?:[a-z]+ ){0,3}(?:speed|price|area|volume|angle|perimeter|measure))\b"
+            r"|\bwhat is [-(]?\d[\d.,]*\s*[-+*/×÷^]|\d+\s*[-+*/×÷]\s*\d+\s*=|(?:-?\d+,\s*){3,}(?:\?|_|\.\.)",
+            re.IGNORECASE,
+        ),
+    ),
+    (
+        "yesno",
+        re.compile(
+            r"\A\s*(?:is|are|was|were|do|does|did|can|could|has|have|will|would|should)\b(?![^?]*\sor\s)[^\n]*\?\s*\Z",
+            re.IGNORECASE,
+        ),
+    ),
+)
+
+
+def extract_answer(text: str) -> str | None:
+    r"""The final answer in a model's text, or ``None`` when it claims nothing.
+
+    Marked answers ("Answer: X", "the answer is X", ``\boxed{X}``, "#### X") win, the last one first; then JSON; then
+    what a short text, its first sentence (of a plain statement) or its last line (of a derivation) claims.
+    """
+    body = _THINKING.sub("", text).strip()
+    if not body:
+        return None
+    if as_json(body) is not None:
+        return body
+    marked = marked_answer(body)
+    if marked is not None:
+        return marked
+    fenced = [block.strip() for block in FENCE.findall(body) if block.strip()]
+    embedded = embedded_json(fenced[-1] if fenced else body)
+    return embedded if embedded is not None else _from_lines(body)
+
+
+def marked_answer(text: str) -> str | None:
+    """The last answer in a text that is marked as one and not empty."""
+    marks = [(match.start(), match.end(), _after_marker) for match in _MARKER.finditer(text)]
+    marks += [(match.start(), match.end(), _balanced) for match in _BOXED.finditer(text)]
+    marks.sort(key=lambda mark: mark[0], reverse=True)
+    return next((answer for _, end, read in marks if (answer := read(text[end : end + JSON_LIMIT]))), None)
+
+
+def looks_refused(text: str) -> bool:
+    """Whether the text opens with a refusal, an excuse or boilerplate instead of an answer."""
+    if marked_answer(text) is not None:
+        return False
+    plain = re.sub(r"['’.!]", "", text.strip().casefold())[:_REFUSAL_WINDOW]
+    return REFUSAL.search(plain) is not None
+
+
+def query_kind(text: str) -> QueryKind:
+    """The form of answer that a query's wording asks for; ``"text"`` when it asks for none in particular."""
+    seen = text if len(text) <= 2 * _QUERY_WINDOW else f"{text[:_QUERY_WINDOW]}\n{text[-_QUERY_WINDOW:]}"
+    return next((kind for kind, asks in _ASKS if asks.search(seen)), "text")
+
+
+def well_formed(text: str, answer: str | None, kind: QueryKind) -> bool:
+    """Whether an answer has the form that its query asks for; says nothing about whether it is right."""
+    norm = normalise(answer) if answer is not None else ""
+    if answer is None or not norm or looks_refused(text):
+        return False
+    formed = {
+        "choice": re.fullmatch(r"[a-j]", norm) is not None,
+        "number": bool(numbers_in(norm)) or as_value(norm) is not None,
+        "json": as_json(answer) is not None,
+        "yesno": re.match(r"(?:yes|no|true|false)\b", norm) is not None,
+        "list": "," in norm or len(text.strip().splitlines()) > 1,
+    }
+    return formed.get(kind, True)
+
+
+def _after_marker(rest: str) -> str | None:
+    boxed = _BOXED.search(rest.split("\n", 1)[0])
+    if boxed:
+        return _balanced(rest[boxed.end() :])
+    stripped = rest.lstrip()
+    if stripped.startswith("```"):
+        fence = FENCE.match(stripped)
+        return fence[1].strip() if fence else None
+    if stripped.startswith(("{", "[")):
+        return embedded_json(stripped) or strip_marks(stripped.split("\n", 1)[0])
+    first = strip_marks(_first_sentence(" ".join(stripped.split("\n", 1)[0].split())))
+    verdict = _VERDICT.match(first)
+    return verdict[1] if verdict else first or None
+
+
+def _balanced(rest: str) -> str | None:
+    depth = 1
+    for position, character in enumerate(rest[:_BOX_LIMIT]):
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        if depth == 0:
+            inner = re.sub(r"\\text\s*\{([^}]*)\}", r"\1", rest[:position])
+            return strip_marks(inner) or None
+    return None
+
+
+def _first_sentence(line: str) -> str:
+    return _REASON.sub("", _SENTENCE_END.split(line, maxsplit=1)[0])
+
+
+def _from_lines(body: str) -> str | None:
+    lines = [" ".join(line.split()) for line in body.replace("```", "\n").splitlines()]
+    lines = [line for line in lines if line and not _BARE_MARKER.fullmatch(line)]
+    spoken = [line for line in lines if any(map(str.isalnum, line)) and not _CHATTER.match(line)]
+    lines = spoken or lines[-1:]
+    if not lines:
+        return None
+    stated = _listed(lines) or _opening(lines)
+    if stated:
+        return stated
+    claim = _claim(lines[-1])
+    if len(claim.split()) <= (_SHORT_WORDS if len(lines) == 1 else _CHAT_WORDS):
+        return claim or None
+    numbered = [line for line in lines if NUMBER.search(line)]
+    if not numbered:
+        return None
+    claim = _claim(numbered[-1])
+    return claim if len(claim.split()) <= _SHORT_WORDS else str(NUMBER.findall(numbered[-1])[-1]).rstrip(".")
+
+
+def _listed(lines: list[str]) -> str | None:
+    """Short lines that are items of one list, joined by commas."""
+    items = [strip_marks(re.sub(r"^(?:[-•*]\s+|\d+[.)]\s+)", "", line)) for line in lines]
+    short = all(len(item.split()) <= _LIST_WORDS and not _DERIVES.search(item) and ":" not in item for item in items)
+    several = 1 < len(items) <= _LIST_LINES and len(set(items)) == len(items)
+    return ", ".join(items) if several and short and not _VERDICT.match(items[0]) else None
+
+
+def _opening(lines: list[str]) -> str | None:
+    """What the first sentence states, when the text states it and then explains, and derives nothing."""
+    verdict = _VERDICT.match(strip_marks(lines[0]))
+    if verdict:
+        return verdict[1]
+    lines = [line for line in lines if not _OPENER.fullmatch(line)]
+    first = _first_sentence(lines[0]) if lines else ""
+    alone = not lines or (len(lines) == 1 and strip_marks(first) == strip_marks(lines[0]))
+    if alone or any(map(_DERIVES.search, lines)):
+        return None
+    claim = _claim(first)
+    return claim if len(claim.split()) <= _CHAT_WORDS else None
+
+
+def _claim(line: str) -> str:
+    """What a line asserts: after its last "=", or the half of "X is Y" that is news."""
+    plain = strip_marks(re.sub(r"\*\*|^[-•>]\s+|^#+\s+", "", line))
+    if len(plain.split()) > _SHORT_WORDS:
+        plain = strip_marks(_SENTENCE_END.split(plain)[-1])
+    if re.search(r"=\s*[-$\d(.]", plain):
+        return strip_marks(plain.rsplit("=", 1)[1])
+    ending = _ENDING_TIME.search(plain)
+    if ending:
+        return ending[1]
+    parts = _COPULA.split(f" {plain}", maxsplit=1)
+    if len(parts) == 1:
+        return _only_number(plain)
+    subject, predicate = (strip_marks(part) for part in parts)
+    return _news(plain, subject, predicate)
+
+
+def _news(plain: str, subject: str, predicate: str) -> str:
+    """The half of "subject is predicate" that answers; the whole sentence when both halves could."""
+    if re.match(r"(?:there|it|this|that|so|therefore|thus|hence)\b", subject, re.IGNORECASE):
+        return strip_marks(_first_sentence(predicate))
+    described = re.match(r"(?:the|a|an)\s", predicate, re.IGNORECASE) is not None
+    defined = re.match(r"the\s|.*['’]s\s", subject, re.IGNORECASE) is not None
+    if defined and (not described or len(subject.split()) > len(predicate.split())):
+        return strip_marks(_first_sentence(predicate))
+    if not defined and described and len(subject.split()) <= len(predicate.split()):
+        return subject
+    return _only_number(plain)
+
+
+def _only_number(sentence: str) -> str:
+    """The number that a sentence or a label is about, if it is one; else all of it."""
+    tail = sentence.rpartition(": ")[2]
+    if tail != sentence and as_number(tail.casefold()) is not None:
+        return tail
+    found = NUMBER.findall(sentence)
+    listed = ":" in sentence or "," in re.sub(r"^\w+,", "", sentence)
+    measured = as_number(sentence.casefold()) is not None
+    if len(found) != 1 or listed or measured or len(sentence.split()) < _LIST_WORDS:
+        return sentence
+    return str(found[0]).rstrip(".")
