@@ -1,0 +1,165 @@
+"""The plan: an LLM planner reflects on the short list, when that is likely to pay.
+
+Its reply is held to a schema whose labels are the candidates', so nothing in the query can make it name another arm or
+a higher cap. When it is off, unaffordable, or returns nonsense, the ranking is the plan, and the plan says so.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from curveroute.agent.pool.pool import input_tokens_prior
+from curveroute.agent.probe import Ask, ask_model, request_bounds
+from curveroute.agent.types import Arm, Message, ModelId, Plan, Usage
+from curveroute.prompts import render
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from curveroute.agent.chat.seam import Chat
+    from curveroute.agent.pool import Pool
+    from curveroute.agent.types import Attempt, AttemptId, Estimate, JsonObject, Query
+
+PLANNER_BUDGET = 128
+SHORT_LIST = 8
+_LONGEST_QUESTION = 2000
+_SYSTEM = "You are a careful planner. You reply in JSON only."
+
+
+class _Reply(BaseModel):
+    """What the planner must return."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    order: list[str] = Field(min_length=1)
+    probe: bool
+    criteria: str = Field(max_length=600)
+
+
+def ranking_plan(candidates: Sequence[Estimate], reason: str) -> Plan:
+    """The predictor's order as the plan, with the reason why nobody else was heard."""
+    return Plan(tuple(estimate.arm for estimate in candidates), True, "", "ranking", reason)
+
+
+def planning_gain(candidates: Sequence[Estimate], *, tradeoff: float, lift: float) -> float:
+    """What a planner may add, in units of the score: its lift, times how unsure the ranking is of its first arm.
+
+    The doubt is the expected improvement of the best rival over the first arm when their qualities are independent and
+    normal, as in Bayesian optimisation; ``lift`` is the share of it that this pool's planner has been worth.
+    """
+    if len(candidates) < 2:  # noqa: PLR2004  (one arm leaves nothing to plan)
+        return 0.0
+    first, rivals = candidates[0], candidates[1:SHORT_LIST]
+    doubt = max(_improvement(first, rival) for rival in rivals)
+    return (1.0 - tradeoff) * lift * doubt
+
+
+def planning_messages(query: Query, candidates: Sequence[Estimate]) -> tuple[Message, ...]:
+    """The planner's prompt for the short list."""
+    lines = [
+        f"{label}: {estimate.arm.model}, limit {estimate.arm.budget or 'none'}, quality {estimate.quality:.2f}, "
+        f"price {estimate.cost_usd * 1000:.4f} USD per 1000 questions"
+        for label, estimate in _labelled(candidates).items()
+    ]
+    question = query.text[:_LONGEST_QUESTION].replace("</question>", "< /question>")
+    content = render("planner", candidates="\n".join(lines), question=question)
+    return (Message(role="system", content=_SYSTEM), Message(role="user", content=content))
+
+
+async def make_plan(
+    pool: Pool,
+    chat: Chat,
+    query: Query,
+    candidates: Sequence[Estimate],
+    *,
+    tradeoff: float,
+    reference_cost_usd: float,
+    left_usd: float,
+    attempt_id: AttemptId,
+) -> tuple[Plan, tuple[Attempt, ...]]:
+    """Ask the pool's planner, when its expected gain exceeds its price and the cap holds it.
+
+    Args:
+        pool: names the planner and its lift.
+        chat: the seam that answers.
+        query: what the user asks.
+        candidates: estimates in the order of the ranking.
+        tradeoff: λ.
+        reference_cost_usd: the unit of cost.
+        left_usd: what the cap still holds.
+        attempt_id: names the planner's call in the ledger.
+
+    Returns:
+        The plan, and the planner's calls with what they cost.
+    """
+    model = pool.spec.planner
+    if model is None:
+        return ranking_plan(candidates, "the pool has no planner"), ()
+    arm = Arm(ModelId(model), PLANNER_BUDGET)
+    messages = planning_messages(query, candidates)
+    bounds = request_bounds(pool, arm, messages)
+    gain = planning_gain(candidates, tradeoff=tradeoff, lift=pool.spec.planner_lift)
+    price = tradeoff * _usual_cost(pool, model, messages) / reference_cost_usd
+    if gain <= price:
+        return ranking_plan(candidates, f"planning would gain {gain:.3f} and cost {price:.3f}"), ()
+    if bounds.cost_usd > left_usd:
+        return ranking_plan(candidates, "the cap does not hold the planner's worst case"), ()
+    ask = Ask(attempt_id, "planner", arm, reserve_usd=left_usd)
+    attempts = await ask_model(pool, chat, query.text, messages, ask, schema=plan_schema(candidates))
+    return read_plan(attempts[-1], candidates), attempts
+
+
+def plan_schema(candidates: Sequence[Estimate]) -> JsonObject:
+    """The JSON schema of the planner's reply: it can name nothing but the candidates' labels."""
+    labels: JsonObject = {"type": "string", "enum": list(_labelled(candidates))}
+    return {
+        "type": "object",
+        "properties": {
+            "order": {"type": "array", "items": labels, "minItems": 1, "maxItems": min(len(candidates), SHORT_LIST)},
+            "probe": {"type": "boolean"},
+            "criteria": {"type": "string", "maxLength": 200},
+        },
+        "required": ["order", "probe", "criteria"],
+        "additionalProperties": False,
+    }
+
+
+def read_plan(attempt: Attempt, candidates: Sequence[Estimate]) -> Plan:
+    """The plan in a planner's reply, or the ranking with the reason why the reply was of no use."""
+    if attempt.error is not None:
+        return ranking_plan(candidates, f"the planner's call failed: {attempt.error[:160]}")
+    if attempt.finish_reason == "length":
+        return ranking_plan(candidates, "the planner's reply was cut off")
+    try:
+        reply = _Reply.model_validate(json.loads(attempt.text))
+    except (json.JSONDecodeError, ValidationError, RecursionError):
+        return ranking_plan(candidates, "the planner's reply is not the JSON it was asked for")
+    labels = _labelled(candidates)
+    unknown = [label for label in reply.order if label not in labels]
+    if unknown:
+        return ranking_plan(candidates, f"the planner named {unknown[0][:20]!r}, which is not a candidate")
+    arms = tuple(dict.fromkeys(labels[label].arm for label in reply.order))
+    return Plan(arms, reply.probe, reply.criteria.strip(), "planner", f"{attempt.arm.model} put {arms[0]} first")
+
+
+def _labelled(candidates: Sequence[Estimate]) -> dict[str, Estimate]:
+    return {chr(ord("A") + index): estimate for index, estimate in enumerate(candidates[:SHORT_LIST])}
+
+
+def _usual_cost(pool: Pool, model: str, messages: tuple[Message, ...]) -> float:
+    return pool.cost_usd(model, Usage(input_tokens_prior(messages), PLANNER_BUDGET // 2))
+
+
+def _improvement(first: Estimate, rival: Estimate) -> float:
+    """E[max(rival − first, 0)] for independent normal qualities."""
+    spread = math.hypot(first.quality_std, rival.quality_std)
+    ahead = rival.quality - first.quality
+    if spread == 0.0:
+        return max(ahead, 0.0)
+    z = ahead / spread
+    density = math.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+    return ahead * 0.5 * math.erfc(-z / math.sqrt(2)) + spread * density

@@ -1,0 +1,151 @@
+"""Ask one arm: the call, what it cost, and the answer in it.
+
+Invariant: the attempts that come back never cost more than ``reserve_usd``, which is at least one worst case of the
+call. A try that may have been billed although nothing came back is an attempt of its own, charged at its worst case.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from curveroute.agent.chat.seam import Call
+from curveroute.agent.errors import CapTooSmall, ModelCallError
+from curveroute.agent.pool.pool import input_tokens_bound, input_tokens_prior
+from curveroute.agent.types import Arm, Attempt, AttemptId, Message, Query, Role, Usage
+from curveroute.agent.verify.answers import extract_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from curveroute.agent.chat.seam import Chat, Reply
+    from curveroute.agent.pool import Pool
+    from curveroute.agent.types import JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One arm to be asked.
+
+    Attributes:
+        attempt_id: names the attempt in the ledger; the same ask again has the same id.
+        reserve_usd: what this ask may cost in all, repeated requests included.
+    """
+
+    attempt_id: AttemptId
+    role: Role
+    arm: Arm
+    sample: int = 0
+    temperature: float = 0.0
+    reserve_usd: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The most that one request can use."""
+
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float
+
+
+def request_bounds(pool: Pool, arm: Arm, messages: tuple[Message, ...]) -> Bounds:
+    """What one request of this arm with these messages can use at most."""
+    input_bound = input_tokens_bound(messages)
+    limit = max(pool.output_limit(arm, input_tokens_prior(messages)), 1)
+    return Bounds(input_bound, limit, pool.worst_case_usd(arm, input_bound, limit))
+
+
+async def ask_arm(
+    pool: Pool, chat: Chat, query: Query, ask: Ask, *, on_token: Callable[[str], None] | None = None
+) -> tuple[Attempt, ...]:
+    """Ask one arm the query, in its own prompt style.
+
+    Returns:
+        The attempt, after one more for requests that were lost. A call that failed for good is an attempt with
+        ``error`` set.
+
+    Raises:
+        CapTooSmall: ``reserve_usd`` does not hold one worst case.
+    """
+    return await ask_model(pool, chat, query.text, pool.messages(query, ask.arm), ask, on_token=on_token)
+
+
+async def ask_model(
+    pool: Pool,
+    chat: Chat,
+    query_text: str,
+    messages: tuple[Message, ...],
+    ask: Ask,
+    *,
+    schema: JsonObject | None = None,
+    on_token: Callable[[str], None] | None = None,
+) -> tuple[Attempt, ...]:
+    """Like :func:`ask_arm`, with messages and schema of the caller's own: how planner and judge are asked."""
+    bounds = request_bounds(pool, ask.arm, messages)
+    if bounds.cost_usd > ask.reserve_usd:
+        raise CapTooSmall(
+            f"{ask.arm} may cost up to {bounds.cost_usd:.3g} USD and only {ask.reserve_usd:.3g} USD are reserved"
+        )
+    call = Call(ask.arm, messages, bounds.output_tokens, query_text, ask.sample, ask.temperature, schema)
+    purse = _Purse(bounds.cost_usd, ask.reserve_usd)
+    try:
+        reply = await chat.complete(call, on_token=on_token, may_resend=purse.may_resend)
+    except ModelCallError as error:
+        return (_failed(pool, ask, bounds, error),)
+    made = _made(pool, ask, reply)
+    return (*_lost(pool, ask, bounds, reply.lost_tries), made)
+
+
+class _Purse:
+    """Counts out one worst case for every request that may be billed."""
+
+    def __init__(self, one_usd: float, reserve_usd: float) -> None:
+        self._one_usd = one_usd
+        self._left_usd = reserve_usd - one_usd
+
+    def may_resend(self) -> bool:
+        if self._left_usd < self._one_usd:
+            return False
+        self._left_usd -= self._one_usd
+        return True
+
+
+def _made(pool: Pool, ask: Ask, reply: Reply) -> Attempt:
+    return Attempt(
+        attempt_id=ask.attempt_id,
+        role=ask.role,
+        arm=ask.arm,
+        text=reply.text,
+        answer=extract_answer(reply.text),
+        usage=reply.usage,
+        cost_usd=pool.cost_usd(ask.arm.model, reply.usage),
+        finish_reason=reply.finish_reason,
+        latency_s=reply.latency_s,
+        confidence=reply.confidence,
+    )
+
+
+def _failed(pool: Pool, ask: Ask, bounds: Bounds, error: ModelCallError) -> Attempt:
+    usage = Usage(bounds.input_tokens * error.lost_tries, bounds.output_tokens * error.lost_tries)
+    return Attempt(
+        attempt_id=ask.attempt_id,
+        role=ask.role,
+        arm=ask.arm,
+        text="",
+        answer=None,
+        usage=usage,
+        cost_usd=pool.cost_usd(ask.arm.model, usage),
+        finish_reason="error",
+        latency_s=0.0,
+        error=str(error),
+    )
+
+
+def _lost(pool: Pool, ask: Ask, bounds: Bounds, tries: int) -> tuple[Attempt, ...]:
+    if tries == 0:
+        return ()
+    error = ModelCallError(f"{tries} request(s) lost; charged in full because they may be billed", lost_tries=tries)
+    lost = Ask(AttemptId(f"{ask.attempt_id}.lost"), ask.role, ask.arm)
+    return (_failed(pool, lost, bounds, error),)

@@ -1,0 +1,118 @@
+"""Review a run: verdicts on all answers, the judge's word where it may change something, and what is done next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from curveroute.agent.step import Inquiry, Turn, is_answer, left_usd, next_turn
+from curveroute.agent.types import Attempt, AttemptId
+from curveroute.agent.verify.judge import ask_judge, judging_pays
+from curveroute.agent.verify.review import review
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from curveroute.agent.chat.seam import Chat
+    from curveroute.agent.pool import Pool
+    from curveroute.agent.propose import Outlooker
+    from curveroute.agent.verify.calibrate import Calibrator
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """What a review brought.
+
+    Attributes:
+        changed: answers whose verdict is new or another one than before.
+        judged: calls of the judge.
+        turn: what the rule does next.
+    """
+
+    changed: tuple[Attempt, ...]
+    judged: tuple[Attempt, ...]
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Who reviews: the parts that a review needs."""
+
+    pool: Pool
+    chat: Chat
+    outlooker: Outlooker
+    calibrator: Calibrator
+
+
+async def review_run(
+    bench: Bench, inquiry: Inquiry, attempts: Sequence[Attempt], step: int, *, judge: bool
+) -> Reviewed:
+    """Judge what was answered and decide what is next.
+
+    Args:
+        bench: the parts.
+        inquiry: what was planned.
+        attempts: every call so far.
+        step: number of the decision to come.
+        judge: whether the pool's judge may be asked.
+
+    Raises:
+        CapTooSmall: nothing was answered and nothing fits under the cap.
+    """
+    words = {attempt.attempt_id: word for attempt in attempts if (word := _word_so_far(attempt)) is not None}
+    answers = _with_verdicts(bench, inquiry, attempts, words)
+    calls: tuple[Attempt, ...] = ()
+    best = max(answers, key=_score, default=None) if judge else None
+    if best is not None and _worth_judging(bench, inquiry, best, attempts):
+        judgement, calls = await ask_judge(
+            bench.pool,
+            bench.chat,
+            inquiry.query,
+            best,
+            inquiry.plan.criteria,
+            attempt_id=AttemptId(f"{best.attempt_id}.judge"),
+            left_usd=left_usd(inquiry.knobs.max_cost_usd, attempts),
+        )
+        words[best.attempt_id] = judgement.log_odds(bench.pool.spec.judge_reliability), judgement.reason
+        answers = _with_verdicts(bench, inquiry, attempts, words)
+    before = {attempt.attempt_id: attempt.verdict for attempt in attempts}
+    changed = tuple(attempt for attempt in answers if before[attempt.attempt_id] != attempt.verdict)
+    rest = [attempt for attempt in attempts if not is_answer(attempt)]
+    turn = next_turn(bench.pool, bench.outlooker, inquiry, (*rest, *calls, *answers), step)
+    return Reviewed(changed, calls, turn)
+
+
+def _with_verdicts(
+    bench: Bench, inquiry: Inquiry, attempts: Sequence[Attempt], words: dict[AttemptId, tuple[float, str]]
+) -> tuple[Attempt, ...]:
+    answers = [attempt for attempt in attempts if is_answer(attempt)]
+    quality = {candidate.arm: candidate.quality for candidate in inquiry.candidates}
+    verdicts = review(inquiry.query.text, answers, quality, bench.calibrator, words)
+    return tuple(replace(attempt, verdict=verdicts[attempt.attempt_id]) for attempt in answers)
+
+
+def _word_so_far(attempt: Attempt) -> tuple[float, str] | None:
+    """What a judge said of this attempt at an earlier review."""
+    if attempt.verdict is None:
+        return None
+    word = dict(attempt.verdict.signals).get("judged", 0.0)
+    return (word, attempt.verdict.detail) if word else None
+
+
+def _worth_judging(bench: Bench, inquiry: Inquiry, best: Attempt, attempts: Sequence[Attempt]) -> bool:
+    asked = any(attempt.attempt_id.startswith(f"{best.attempt_id}.judge") for attempt in attempts)
+    if asked or best.verdict is None or best.verdict.reason not in {"ok", "disagreement"}:
+        return False
+    return judging_pays(
+        bench.pool,
+        inquiry.query,
+        best,
+        best.verdict.score,
+        tradeoff=inquiry.knobs.tradeoff,
+        reference_cost_usd=bench.outlooker.reference_cost_usd,
+        left_usd=left_usd(inquiry.knobs.max_cost_usd, attempts),
+    )
+
+
+def _score(attempt: Attempt) -> float:
+    return -1.0 if attempt.verdict is None or attempt.error is not None else attempt.verdict.score

@@ -1,0 +1,37 @@
+"""Values given on the command line, refused before anything is done with them."""
+
+from __future__ import annotations
+
+import math
+
+from curveroute.agent.errors import SettingError
+
+
+def at_least(name: str, value: int, lowest: int) -> None:
+    """Refuse a whole number below ``lowest``.
+
+    Raises:
+        SettingError: it is below.
+    """
+    if value < lowest:
+        raise SettingError(f"--{name.replace('_', '-')} is {value}; give {lowest} or more")
+
+
+def share(name: str, value: float) -> None:
+    """Refuse a number outside [0, 1].
+
+    Raises:
+        SettingError: it is outside, or not a number.
+    """
+    if not 0 <= value <= 1:
+        raise SettingError(f"--{name} is {value:g}; give a number from 0 to 1")
+
+
+def positive_or_none(name: str, value: float | None) -> None:
+    """Refuse a cap that is not a positive, finite number of USD.
+
+    Raises:
+        SettingError: it is zero, negative or not a number.
+    """
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise SettingError(f"--{name} is {value:g}; give a positive number of USD, or leave it out for no cap")

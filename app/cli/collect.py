@@ -1,0 +1,85 @@
+"""``curveroute collect``: ask every task of every arm, grade, and write the curve table. Resumable."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from curveroute.agent.bench.collect import Job, Progress
+    from curveroute.agent.ledger import Ledger
+    from curveroute.agent.pool import Pool
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("--pool", default="local", help="name or file of the pool (default: local)")
+    parser.add_argument(
+        "--name", default=None, help="name of the collection; the same name resumes (default: the pool's)"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="curve table to write (.parquet, .csv, .jsonl)")
+    parser.add_argument("--per-family", type=int, default=20, help="generated tasks of each family (default: 20)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the generated tasks (default: 0)")
+    parser.add_argument("--samples", type=int, default=1, help="answers to each task and arm (default: 1)")
+    parser.add_argument("--limit", type=int, default=None, help="only so many tasks, spread over all")
+    parser.add_argument("--concurrency", type=int, default=2, help="calls in flight (default: 2)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Collect what is missing, then write the table from the ledger."""
+    from curveroute.agent.bench.collect import done_jobs, graded_rows, missing_jobs, spread
+    from curveroute.agent.bench.table import check_suffix, write_table
+    from curveroute.agent.bench.tasks import collection_tasks
+    from curveroute.agent.ledger import Ledger
+    from curveroute.agent.pool import load_pool
+    from curveroute.cli.checks import at_least
+    from curveroute.compose import load_settings
+
+    for name, lowest in (("per_family", 0), ("samples", 1), ("concurrency", 1)):
+        at_least(name, getattr(options, name), lowest)
+    check_suffix(options.out)
+    pool = load_pool(options.pool)
+    tasks = collection_tasks(options.per_family, options.seed)
+    if options.limit is not None:
+        at_least("limit", options.limit, 1)
+        tasks = spread(tasks, options.limit)
+    collection = options.name or pool.name
+    settings = load_settings()
+    ledger = Ledger.open(settings.ledger_url)
+    try:
+        jobs = missing_jobs(tasks, pool.arms, options.samples, done_jobs(tasks, ledger.collected_rows(collection)))
+        progress = asyncio.run(_collect(pool, ledger, collection, jobs, options.concurrency))
+        rows = graded_rows(tasks, ledger.collected_rows(collection))
+        write_table(options.out, rows)
+    finally:
+        ledger.close()
+    print(
+        f"collected {progress.done - progress.failed} of {len(jobs)} missing attempts ({progress.failed} failed), "
+        f"{progress.spent_usd:.6f} USD; {len(rows)} rows in {options.out}"
+    )
+    return 0 if progress.failed == 0 else 1
+
+
+async def _collect(pool: Pool, ledger: Ledger, collection: str, jobs: list[Job], concurrency: int) -> Progress:
+    from curveroute.agent.bench.collect import Progress, collect
+    from curveroute.agent.ledger import RunStart
+    from curveroute.agent.types import RunId
+    from curveroute.cli.bars import collecting
+    from curveroute.compose import compose_chat, load_settings
+
+    run_id = RunId(f"collect-{collection}")
+    if not jobs:
+        return Progress(total=0)
+    await ledger.start_run(
+        RunStart(run_id, pool.name, f"collection {collection}", 0.0, kind="collect", collection=collection)
+    )
+    chat = compose_chat(pool, load_settings(), parallel=concurrency)
+    try:
+        with collecting(len(jobs)) as watch:
+            return await collect(pool, chat, ledger, run_id, jobs, concurrency=concurrency, watch=watch)
+    finally:
+        await chat.aclose()

@@ -1,0 +1,76 @@
+"""``curveroute train``: fit a predictor to a curve table and write its folder."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from curveroute.agent.predictor import Predictor
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("table", type=Path, help="curve table (.parquet, .csv, .jsonl)")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the predictor")
+    parser.add_argument("--pool", default=None, help="pool whose prices are used for expected costs")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the calibrator's random sets (default: 0)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Read, fit, write, and say what was measured."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from curveroute.agent.bench.table import read_table
+    from curveroute.agent.bench.train import train
+    from curveroute.agent.embed import default_embedder
+    from curveroute.agent.pool import load_pool
+    from curveroute.agent.predictor import save_predictor
+
+    prices = None
+    if options.pool is not None:
+        pool = load_pool(options.pool)
+        prices = {str(model): pool.prices(model)[1] for model in pool.models}
+    rows = read_table(options.table)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("embed", total=None)
+        predictor = asyncio.run(
+            train(
+                rows,
+                default_embedder(),
+                output_prices=prices,
+                seed=options.seed,
+                watch=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        )
+    save_predictor(predictor, options.out)
+    _report(predictor, options.out, len(rows))
+    return 0
+
+
+def _report(predictor: Predictor, out: Path, rows: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("arm", "queries", "quality", "output tokens", "USD", "explained", title="measured per arm")
+    for arm, values in predictor.metrics_.items():
+        explained = values["explained"]
+        table.add_row(
+            arm,
+            f"{values['queries']:.0f}",
+            f"{values['quality']:.3f}",
+            f"{values['output_tokens']:.1f}",
+            f"{values['cost_usd']:.2e}",
+            "-" if explained is None else f"{explained:.3f}",
+        )
+    Console().print(table)
+    choice = predictor.shrinkage_
+    print(
+        f"fitted {len(predictor.arms_)} arms on {rows} rows: alpha {choice.alpha:g}, shrinkage {choice.rho:g}, "
+        f"leave-one-out gain {choice.gain:+.4f} ± {choice.gain_se:.4f}; written to {out}"
+    )

@@ -1,0 +1,223 @@
+"""``Router``: a query in, a typed route out; a LangChain runnable over the graph.
+
+The graph is the primary thing and the router is its face: every call goes through the same compiled graph, so traces,
+callbacks and streams look the same however it is embedded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
+
+from curveroute.agent.errors import AllArmsFailed
+from curveroute.compose import compose_parts
+from curveroute.conversation import conversation_of
+from curveroute.graphs.build import build
+from curveroute.graphs.context import Context, Parts
+from curveroute.portal import PORTAL
+from curveroute.route import Route
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+    from curveroute.agent.embed.seam import Embedder
+    from curveroute.agent.ledger import LedgerPort
+    from curveroute.agent.settings import Settings
+    from curveroute.conversation import Given
+    from curveroute.graphs.events import RunEvent
+
+
+class Router(Runnable[Any, Route]):
+    """Routes queries over one pool. Make one with :meth:`from_pool`; close it, or use it as a context manager.
+
+    Args:
+        context: settings of every run, with composed parts.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.graph = build().compile(name="curveroute")
+
+    @classmethod
+    def from_pool(  # noqa: PLR0913  (every argument has a default)
+        cls,
+        pool: str = "local",
+        tradeoff: float = 0.5,
+        max_cost_usd: float | None = None,
+        *,
+        plan: bool = True,
+        judge: bool = True,
+        predictor: str | Path | None = None,
+        embedder: Embedder | None = None,
+        ledger: LedgerPort | None = None,
+        settings: Settings | None = None,
+        **limits: tuple[str, ...],
+    ) -> Self:
+        """A router over the pool of that name, or in the TOML file at that path.
+
+        Args:
+            pool: name or path.
+            tradeoff: λ, from 0 (quality only) to 1 (cost only), with cost in units of the pool's dearest arm.
+            max_cost_usd: hard cap on everything one run spends; none: no cap.
+            plan: let the pool's planner speak when it pays.
+            judge: let the pool's judge speak when it pays.
+            predictor: a predictor's folder, instead of the one that the pool names.
+            embedder: what the predictor was fitted with, when that is not the default.
+            ledger: where runs are written; by default the one of the settings.
+            settings: where things are kept; by default read from the environment.
+            limits: ``allow`` and ``deny``, tuples of model ids.
+
+        Raises:
+            SetupError: an unknown or malformed pool, a missing key, a value out of range, a damaged predictor.
+        """
+        context = Context(tradeoff=tradeoff, max_cost_usd=max_cost_usd, plan=plan, judge=judge, **limits)
+        parts = compose_parts(pool, settings=settings, predictor=predictor, embedder=embedder, ledger=ledger)
+        parts.pool.restricted(context.allow, context.deny)
+        return cls(replace(context, parts=parts))
+
+    @property
+    def parts(self) -> Parts:
+        """The composed parts behind this router's seams."""
+        return cast("Parts", self.context.parts)
+
+    def invoke(self, input: Given, config: RunnableConfig | None = None, **overrides: Any) -> Route:  # noqa: ANN401
+        """Answer one query; see :meth:`ainvoke`."""
+        return PORTAL.call(self.ainvoke(input, ensure_config(config), **overrides))
+
+    async def ainvoke(
+        self,
+        input: Given,
+        config: RunnableConfig | None = None,
+        **overrides: Any,  # noqa: ANN401
+    ) -> Route:
+        """Answer one query.
+
+        Args:
+            input: a string, messages, or a dict with ``messages`` or ``query``.
+            config: LangChain's, handed on to the graph.
+            overrides: settings of this run: ``tradeoff``, ``max_cost_usd``, ``plan``, ``judge``, ``allow``, ``deny``.
+
+        Raises:
+            SettingError: an override out of range or unknown.
+            RunError: nothing to answer, no arm fits under the cap, or every arm failed.
+        """
+        state = {"messages": conversation_of(input)}
+        output = await self.graph.ainvoke(cast("Any", state), config=config, context=self._context(overrides))
+        return _whole(Route.from_output(output))
+
+    def stream(
+        self,
+        input: Given,
+        config: RunnableConfig | None = None,
+        **overrides: Any,  # noqa: ANN401
+    ) -> Iterator[Route]:
+        """Answer one query in pieces; see :meth:`astream`."""
+        pieces = self.astream(input, ensure_config(config), **overrides)
+        try:
+            while (piece := PORTAL.call(_next(pieces))) is not None:
+                yield piece
+        finally:
+            PORTAL.call(_close(pieces))
+
+    async def astream(
+        self,
+        input: Given,
+        config: RunnableConfig | None = None,
+        **overrides: Any,  # noqa: ANN401
+    ) -> AsyncIterator[Route]:
+        """Answer one query in pieces that add up to what :meth:`ainvoke` returns.
+
+        Only the committed answer's text is in them: live where the run is committed before it is written, else at
+        once when it is accepted. The last piece carries the rest of the route.
+        """
+        told = ""
+        async for event in self.events(input, config, **overrides):
+            if isinstance(event, Route):
+                yield event.model_copy(update={"answer": ""})
+            elif event["type"] == "token":
+                told += event["text"]
+                yield Route(answer=event["text"])
+            elif event["type"] == "commit" and event["text"] != told:
+                yield Route(answer=event["text"], restart=bool(told))
+
+    async def events(
+        self,
+        input: Given,
+        config: RunnableConfig | None = None,
+        **overrides: Any,  # noqa: ANN401
+    ) -> AsyncIterator[RunEvent | Route]:
+        """Everything that a run tells, in order, and the route at the end."""
+        state = {"messages": conversation_of(input)}
+        output: dict[str, Any] = {}
+        stream = self.graph.astream(
+            cast("Any", state), config=config, context=self._context(overrides), stream_mode=["custom", "values"]
+        )
+        async for mode, chunk in stream:
+            if mode == "custom":
+                yield cast("RunEvent", chunk)
+            else:
+                output = cast("dict[str, Any]", chunk)
+        yield _whole(Route.from_output(output))
+
+    def close(self) -> None:
+        """Close connections, stop the local servers that this router started, and close the ledger."""
+        PORTAL.call(self.aclose())
+
+    async def aclose(self) -> None:
+        """As :meth:`close`, for the running event loop."""
+        await self.parts.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def _context(self, overrides: dict[str, Any]) -> Context:
+        return context_with(self.context, overrides)
+
+
+def context_with(context: Context, overrides: dict[str, Any]) -> Context:
+    """The context with some settings replaced.
+
+    Raises:
+        SettingError: an unknown setting, or a value out of range.
+    """
+    from curveroute.agent.errors import SettingError
+
+    known = {"tradeoff", "max_cost_usd", "plan", "judge", "allow", "deny"}
+    unknown = sorted(set(overrides) - known)
+    if unknown:
+        raise SettingError(f"unknown setting(s) {', '.join(unknown)}; a run can override: {', '.join(sorted(known))}")
+    return replace(context, **overrides) if overrides else context
+
+
+def _whole(route: Route) -> Route:
+    if route.status == "failed":
+        errors = "; ".join(f"{attempt.arm}: {attempt.error}" for attempt in route.attempts if attempt.error)
+        raise AllArmsFailed(f"every arm that was tried failed (run {route.run_id}): {errors}")
+    return route
+
+
+async def _next(pieces: AsyncIterator[Route]) -> Route | None:
+    return await anext(pieces, None)
+
+
+async def _close(pieces: AsyncIterator[Route]) -> None:
+    aclose = getattr(pieces, "aclose", None)
+    if aclose is not None:
+        await aclose()

@@ -1,0 +1,26 @@
+"""The LangGraph house: state, context, thin nodes, edges, and ``build()``, which returns the uncompiled graph."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from curveroute.graphs.build import build
+    from curveroute.graphs.context import Context, Parts
+
+__all__ = ["Context", "Parts", "build"]
+
+_HOMES = {
+    "build": "curveroute.graphs.build",
+    "Context": "curveroute.graphs.context",
+    "Parts": "curveroute.graphs.context",
+}
+
+
+def __getattr__(name: str) -> object:
+    import importlib
+
+    if name not in _HOMES:
+        message = f"module 'curveroute.graphs' has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,41 @@
+"""The graph: propose → plan → probe → verify → accept, with escalations back to probe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from langgraph.graph import END, START, StateGraph
+
+from curveroute.graphs.context import Context
+from curveroute.graphs.edges import after_verify, to_probes
+from curveroute.graphs.nodes import Nodes
+from curveroute.graphs.state import Input, Output, ProbeInput, State
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Graph: TypeAlias = StateGraph[State, Context, Input, Output]
+
+
+def build(default: Context | None = None) -> Graph:
+    """The uncompiled graph, for your own checkpointer, cache and store, or as a subgraph.
+
+    Args:
+        default: settings and parts for runs whose context brings none.
+    """
+    nodes = Nodes(default)
+    graph: Graph = StateGraph(State, context_schema=Context, input_schema=Input, output_schema=Output)
+    graph.add_node("propose", nodes.propose)
+    graph.add_node("plan", nodes.plan)
+    graph.add_node("probe", nodes.probe, input_schema=ProbeInput)
+    graph.add_node("verify", nodes.verify)
+    graph.add_node("escalate", nodes.escalate)
+    graph.add_node("accept", nodes.accept)
+    graph.add_edge(START, "propose")
+    graph.add_edge("propose", "plan")
+    graph.add_conditional_edges("plan", to_probes, ["probe"])
+    graph.add_edge("probe", "verify")
+    graph.add_conditional_edges("verify", after_verify, ["accept", "escalate"])
+    graph.add_conditional_edges("escalate", to_probes, ["probe"])
+    graph.add_edge("accept", END)
+    return graph

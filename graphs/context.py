@@ -1,0 +1,82 @@
+"""What a run is given beside its query: settings that a client may send, and the parts that only code can hand over.
+
+The settings are plain values, so that a server can take them from a request. The parts are composed by the face, and
+travel in the context or are bound when the graph is built.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic.json_schema import SkipJsonSchema
+
+from curveroute.agent.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from curveroute.agent.chat.seam import Chat
+    from curveroute.agent.embed.seam import Embedder
+    from curveroute.agent.ledger import LedgerPort
+    from curveroute.agent.pool import Pool
+    from curveroute.agent.propose import Outlooker
+    from curveroute.agent.verify.calibrate import Calibrator
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The run-scoped parts, one implementation behind each seam.
+
+    Attributes:
+        outlooker: predicts an estimate for every arm of the pool.
+        calibrator: turns a verdict's signals into a probability.
+        stop_servers: ends the local model servers that were started for these parts.
+    """
+
+    pool: Pool
+    chat: Chat
+    embedder: Embedder
+    outlooker: Outlooker
+    calibrator: Calibrator
+    ledger: LedgerPort
+    stop_servers: Callable[[], None] | None = None
+
+    async def aclose(self) -> None:
+        """Close what the running event loop holds, stop local servers, and close the ledger."""
+        await self.chat.aclose()
+        if self.stop_servers is not None:
+            await asyncio.to_thread(self.stop_servers)
+        await asyncio.to_thread(self.ledger.close)
+
+
+@dataclass(frozen=True)
+class Context:
+    """One run's settings.
+
+    Attributes:
+        tradeoff: λ, from 0 (quality only) to 1 (cost only).
+        max_cost_usd: hard cap on everything the run spends; none: no cap.
+        plan: let the pool's planner speak when it pays.
+        judge: let the pool's judge speak when it pays.
+        allow: only these models; empty: all.
+        deny: none of these models.
+        parts: composed parts; may be bound at build time instead.
+    """
+
+    tradeoff: float = 0.5
+    max_cost_usd: float | None = None
+    plan: bool = True
+    judge: bool = True
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    parts: Annotated[object, SkipJsonSchema()] = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.tradeoff <= 1:
+            raise SettingError(f"tradeoff is {self.tradeoff}, outside 0 (quality only) to 1 (cost only)")
+        if self.max_cost_usd is not None and not 0 < self.max_cost_usd < float("inf"):
+            raise SettingError(
+                f"max_cost_usd is {self.max_cost_usd}; give a positive number of USD, or none for no cap"
+            )

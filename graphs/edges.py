@@ -1,0 +1,23 @@
+"""The edges: pure readings of the last decision."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from langgraph.types import Send
+
+from curveroute.graphs.state import ProbeInput, State
+
+
+def to_probes(state: State) -> list[Send]:
+    """One probe for each arm of the decision, in parallel."""
+    turn = state["turn"]
+    return [
+        Send("probe", ProbeInput(run_id=state["run_id"], query=state["query"], ask=ask, live=turn.decision.committed))
+        for ask in turn.asks
+    ]
+
+
+def after_verify(state: State) -> Literal["accept", "escalate"]:
+    """Go on as long as there is someone to ask."""
+    return "escalate" if state["turn"].asks else "accept"

@@ -1,0 +1,188 @@
+"""The nodes: read the state, call one function of ``agent``, write what must not be lost, return a partial state.
+
+Invariant: an attempt is in the ledger before the graph moves on.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, cast
+
+from langgraph.runtime import Runtime
+
+from curveroute.agent.ledger.events import AttemptMade, RunEnd, RunStart, Totals, VerdictGiven
+from curveroute.agent.plan import make_plan, ranking_plan
+from curveroute.agent.pool.pool import check_query
+from curveroute.agent.probe import ask_arm
+from curveroute.agent.review import Bench, review_run
+from curveroute.agent.step import Inquiry, is_answer, left_usd, next_turn, spent_usd
+from curveroute.agent.types import Attempt, AttemptId, Query, RunId
+from curveroute.graphs.context import Context, Parts
+from curveroute.graphs.events import emit
+from curveroute.graphs.state import Output, ProbeInput, State, Update
+
+if TYPE_CHECKING:
+    from curveroute.agent.ledger.events import Event
+
+
+class Nodes:
+    """The nodes of one graph.
+
+    Args:
+        default: settings and parts for runs that bring none, as on a server.
+    """
+
+    def __init__(self, default: Context | None = None) -> None:
+        self._default = default
+
+    async def propose(self, state: State, runtime: Runtime[Context]) -> Update:
+        """Embed the query and estimate every eligible arm."""
+        context, parts = self._given(runtime)
+        query = Query(tuple(state["messages"]))
+        check_query(query)
+        arms = parts.pool.restricted(context.allow, context.deny)
+        vector = (await parts.embedder.embed([query.text]))[0] if parts.outlooker.needs_embedding else None
+        candidates = parts.outlooker.estimates(vector, query, arms, context.tradeoff)
+        run_id = state.get("run_id") or RunId(uuid.uuid4().hex)
+        start = RunStart(run_id, parts.pool.name, query.text, context.tradeoff, context.max_cost_usd)
+        await parts.ledger.start_run(start)
+        emit(runtime, {"type": "candidates", "run_id": run_id, "candidates": candidates})
+        return {
+            "run_id": run_id,
+            "query": query,
+            "candidates": candidates,
+            "reference_cost_usd": parts.outlooker.reference_cost_usd,
+            "attempts": {},
+            "decisions": (),
+        }
+
+    async def plan(self, state: State, runtime: Runtime[Context]) -> Update:
+        """Let the planner speak if it pays, and decide what is tried first."""
+        context, parts = self._given(runtime)
+        candidates = state["candidates"]
+        asked: tuple[Attempt, ...] = ()
+        plan = ranking_plan(candidates, "planning is off")
+        if context.plan:
+            plan, asked = await make_plan(
+                parts.pool,
+                parts.chat,
+                state["query"],
+                candidates,
+                tradeoff=context.tradeoff,
+                reference_cost_usd=state["reference_cost_usd"],
+                left_usd=left_usd(context.max_cost_usd, ()),
+                attempt_id=AttemptId(f"{state['run_id']}.plan"),
+            )
+        inquiry = Inquiry(state["run_id"], state["query"], candidates, plan, context)
+        turn = next_turn(parts.pool, parts.outlooker, inquiry, asked, 1)
+        await parts.ledger.record(state["run_id"], *_made(parts, asked), turn.decision)
+        emit(runtime, {"type": "plan", "plan": plan, "decision": turn.decision})
+        return {"plan": plan, "attempts": _by_id(asked), "turn": turn, "decisions": (turn.decision,)}
+
+    async def probe(self, state: ProbeInput, runtime: Runtime[Context]) -> Update:
+        """Ask one arm; its tokens go out live when the run is committed to it."""
+        _, parts = self._given(runtime)
+        ask = state["ask"]
+        emit(runtime, {"type": "probe", "attempt_id": ask.attempt_id, "arm": ask.arm})
+
+        def on_token(text: str) -> None:
+            emit(runtime, {"type": "token", "attempt_id": ask.attempt_id, "text": text})
+
+        attempts = await ask_arm(
+            parts.pool, parts.chat, state["query"], ask, on_token=on_token if state["live"] else None
+        )
+        await parts.ledger.record(state["run_id"], *_made(parts, attempts))
+        return {"attempts": _by_id(attempts)}
+
+    async def verify(self, state: State, runtime: Runtime[Context]) -> Update:
+        """Give every attempt its verdict, and decide: accept, or try what is worth more than it costs."""
+        context, parts = self._given(runtime)
+        inquiry = Inquiry(state["run_id"], state["query"], state["candidates"], state["plan"], context)
+        reviewed = await review_run(
+            Bench(parts.pool, parts.chat, parts.outlooker, parts.calibrator),
+            inquiry,
+            tuple(state["attempts"].values()),
+            len(state["decisions"]) + 1,
+            judge=context.judge,
+        )
+        decision = reviewed.turn.decision
+        verdicts = [
+            VerdictGiven(attempt.attempt_id, attempt.verdict)
+            for attempt in reviewed.changed
+            if attempt.verdict is not None
+        ]
+        await parts.ledger.record(state["run_id"], *_made(parts, reviewed.judged), *verdicts, decision)
+        for attempt in reviewed.changed:
+            emit(runtime, {"type": "verdict", "attempt": attempt})
+        return {
+            "attempts": _by_id((*reviewed.judged, *reviewed.changed)),
+            "turn": reviewed.turn,
+            "decisions": (*state["decisions"], decision),
+        }
+
+    async def escalate(self, state: State, runtime: Runtime[Context]) -> Update:
+        """The rule found more to gain: say so. The edges send the next probes."""
+        emit(runtime, {"type": "escalate", "decision": state["turn"].decision})
+        return {}
+
+    async def accept(self, state: State, runtime: Runtime[Context]) -> Output:
+        """Close the run with the best answer so far."""
+        _, parts = self._given(runtime)
+        attempts = tuple(state["attempts"].values())
+        best = best_attempt(attempts)
+        decision = state["turn"].decision
+        status = "failed" if best is None else decision.status or "accepted"
+        end = RunEnd(
+            status=status,
+            reason=decision.reason,
+            answer=None if best is None else best.text,
+            answer_attempt_id=None if best is None else best.attempt_id,
+            arm=None if best is None else best.arm,
+            totals=_totals(attempts),
+            plan=state["plan"],
+            candidates=state["candidates"],
+        )
+        await parts.ledger.finish_run(state["run_id"], end)
+        emit(runtime, {"type": "commit", "attempt_id": end.answer_attempt_id, "text": end.answer or ""})
+        return {
+            "status": status,
+            "reason": decision.reason,
+            "answer": end.answer or "",
+            "answer_attempt_id": end.answer_attempt_id,
+            "cost_usd": spent_usd(attempts),
+        }
+
+    def _given(self, runtime: Runtime[Context]) -> tuple[Context, Parts]:
+        context = runtime.context or self._default or Context()
+        parts = context.parts or (self._default.parts if self._default else None)
+        if parts is None:
+            message = "the graph has no parts: pass Context(parts=…), or bind them with build(Context(parts=…))"
+            raise TypeError(message)
+        return context, cast("Parts", parts)
+
+
+def best_attempt(attempts: tuple[Attempt, ...]) -> Attempt | None:
+    """The answer with the highest verdict; of equals the later one, which was chosen knowing the earlier."""
+    answers = [attempt for attempt in attempts if is_answer(attempt) and attempt.error is None]
+    return max(reversed(answers), key=_score, default=None)
+
+
+def _score(attempt: Attempt) -> float:
+    return -1.0 if attempt.verdict is None else attempt.verdict.score
+
+
+def _made(parts: Parts, attempts: tuple[Attempt, ...]) -> list[Event]:
+    return [AttemptMade(attempt, parts.pool.prices(attempt.arm.model)) for attempt in attempts]
+
+
+def _by_id(attempts: tuple[Attempt, ...]) -> dict[AttemptId, Attempt]:
+    return {attempt.attempt_id: attempt for attempt in attempts}
+
+
+def _totals(attempts: tuple[Attempt, ...]) -> Totals:
+    return Totals(
+        cost_usd=spent_usd(attempts),
+        input_tokens=sum(attempt.usage.input_tokens for attempt in attempts),
+        output_tokens=sum(attempt.usage.output_tokens for attempt in attempts),
+        attempts=len(attempts),
+    )

@@ -1,0 +1,64 @@
+"""What a run knows. Every key is written by one node and read by later ones; attempts alone grow from many.
+
+Values are the frozen words of ``curveroute.agent.types``, so that a checkpoint holds data and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typing_extensions import TypedDict
+
+from curveroute.agent.probe import Ask
+from curveroute.agent.step import Turn
+from curveroute.agent.types import Attempt, AttemptId, Decision, Estimate, Message, Plan, Query, RunId, Status
+
+
+def merge_attempts(known: dict[AttemptId, Attempt], fresh: dict[AttemptId, Attempt]) -> dict[AttemptId, Attempt]:
+    """Attempts by id, in the order in which they were made; a later version of one replaces it in its place."""
+    return {**known, **fresh}
+
+
+class Input(TypedDict):
+    """What a caller gives: the conversation."""
+
+    messages: list[Message]
+
+
+class Output(TypedDict, total=False):
+    """What a caller gets.
+
+    ``answer_attempt_id`` names the attempt whose text is the answer; it is missing when every attempt failed.
+    """
+
+    run_id: RunId
+    status: Status
+    reason: str
+    answer: str
+    answer_attempt_id: AttemptId | None
+    cost_usd: float
+    attempts: Annotated[dict[AttemptId, Attempt], merge_attempts]
+    candidates: tuple[Estimate, ...]
+    plan: Plan
+    decisions: tuple[Decision, ...]
+
+
+class Update(Output, total=False):
+    """What a node may write."""
+
+    query: Query
+    reference_cost_usd: float
+    turn: Turn
+
+
+class State(Input, Update):
+    """Everything between."""
+
+
+class ProbeInput(TypedDict):
+    """One arm to be asked: what ``Send`` hands to the probe node."""
+
+    run_id: RunId
+    query: Query
+    ask: Ask
+    live: bool
