@@ -1,0 +1,220 @@
+"""Escalation: continue with the arm whose expected gain is worth most above its price, or stop.
+
+The gain of asking arm j, when the best answer so far is right with probability s and verdicts tell right from wrong
+with reliability r, is ``r * p_j * (1 - s) + (1 - r) * max(p_j - s, 0)``: a perfect verifier recognises a right answer
+where the old one was wrong; a useless one leaves nothing but the better prior. The rule continues while
+``(1 - λ) * gain - λ * cost / unit`` is positive for an arm that the cap can hold (optimal stopping, one step ahead; see
+Weitzman 1979 and cascade routing, arXiv 2410.10347). With no answer yet (s = 0) that is the single-shot score.
+
+Caps are hard: no step's worst cases together exceed what the cap still holds. What does not fit is passed over for the
+best that does. An arm without an estimate (NaN) is never asked.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curveroute.agent.decide import USD_PER_PRICE, best, check_tradeoff, pareto, unit_usd
+from curveroute.agent.errors import CapTooSmall
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from curveroute.agent.types import Status
+
+Floats: TypeAlias = NDArray[np.float64]
+Mask: TypeAlias = NDArray[np.bool_]
+
+_UNCOUNTABLE = 1e15  # tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """A run as the rule sees it; arrays are (A,), one entry an arm.
+
+    Attributes:
+        quality: believed quality of each arm, in [0, 1].
+        cost_usd: expected cost of one call.
+        worst_usd: what one call can cost at most.
+        open: arms that may be asked: allowed by the plan and not tried yet.
+        best: score of the best verdict so far; ``None`` before the first answer.
+        tradeoff: λ.
+        reference_cost_usd: the unit of cost.
+        left_usd: what the cap still holds; infinite without a cap.
+        reliability: how surely verdicts tell right from wrong, in [0, 1].
+    """
+
+    quality: Floats
+    cost_usd: Floats
+    worst_usd: Floats
+    open: Mask
+    best: float | None
+    tradeoff: float
+    reference_cost_usd: float
+    left_usd: float
+    reliability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to do next.
+
+    Attributes:
+        arms: indices of the arms to ask, in parallel; empty to stop.
+        reason: why, in words.
+        status: set when it stops.
+        committed: no verdict on these arms could change the outcome, so the answer may be shown as it is written.
+        net: (A,) expected gain less price, in units of the score.
+    """
+
+    arms: tuple[int, ...]
+    reason: str
+    status: Status | None
+    committed: bool
+    net: Floats
+
+
+def net_gain(situation: Situation) -> Floats:
+    """Expected gain of asking each arm, less its price: (A,), in units of the score."""
+    seen = 0.0 if situation.best is None else situation.best
+    p, r = situation.quality, situation.reliability
+    gain = r * p * (1.0 - seen) + (1.0 - r) * np.maximum(p - seen, 0.0)
+    return np.asarray((1.0 - situation.tradeoff) * gain - _price(situation))
+
+
+def next_step(situation: Situation, *, first: int | None = None, partners: Sequence[int] = ()) -> Step:
+    """Ask the arm of highest net gain, or stop when none is worth its price.
+
+    The first step always asks something if the cap holds anything: no answer is worth nothing.
+
+    Args:
+        situation: the run so far.
+        first: what the plan wants asked first; ignored when it does not fit.
+        partners: arms of other models that may be asked beside the first one, in parallel, when that pays too.
+
+    Raises:
+        CapTooSmall: nothing was answered yet and nothing fits under the cap.
+        SettingError: a tradeoff outside [0, 1], or a reference cost that is not positive.
+    """
+    check_tradeoff(situation.tradeoff)
+    net = net_gain(situation)
+    known = situation.open & np.isfinite(net)
+    fits = known & (situation.worst_usd <= situation.left_usd)
+    if situation.best is None:
+        return _begin(situation, net, fits, first, partners)
+    worth = known & (net > 0.0)
+    if not known.any():
+        return Step((), "every arm was tried", "best_so_far", False, net)
+    if not worth.any():
+        return Step((), "no other arm's expected gain is worth its price", "accepted", False, net)
+    if not (worth & fits).any():
+        return Step((), "what would be worth its price does not fit under the cap", "best_so_far", False, net)
+    chosen = best(net, situation.cost_usd, situation.quality, worth & fits)
+    return Step((chosen,), f"expected net gain {net[chosen]:+.3f}", None, False, net)
+
+
+def why_not(situation: Situation, step: Step) -> list[str]:
+    """Why each arm was not chosen: one short reason an arm, empty for those that were."""
+    beaten = _beaten(situation)
+    conditions = [
+        np.isin(np.arange(step.net.size), step.arms),
+        ~situation.open,
+        ~np.isfinite(step.net),
+        situation.worst_usd > situation.left_usd,
+        step.net <= 0.0,
+        beaten,
+    ]
+    reasons = [
+        "",
+        "tried, or left out by the plan",
+        "no estimate of it",
+        "its worst case does not fit under the cap",
+        "dearer than its expected gain",
+        "another arm is no dearer and better",
+    ]
+    return [str(reason) for reason in np.select(conditions, reasons, "worth less than the chosen arm").tolist()]
+
+
+def affordable_tokens(left_usd: float, *, input_usd: float, output_price: float) -> int | None:
+    """Output tokens that a cap still holds: what an unlimited arm is cut down to.
+
+    Args:
+        left_usd: what the cap still holds; infinite without a cap.
+        input_usd: what the prompt costs at most.
+        output_price: USD per million output tokens.
+
+    Returns:
+        The most tokens whose price fits, 0 when none does; ``None`` when any number that can be counted fits.
+    """
+    room, price = left_usd - input_usd, output_price * USD_PER_PRICE
+    if not room >= 0.0:
+        return 0
+    if room >= price * _UNCOUNTABLE:
+        return None
+    tokens = math.floor(room / price)
+    return tokens if input_usd + tokens * price <= left_usd else max(tokens - 1, 0)
+
+
+def _begin(situation: Situation, net: Floats, fits: Mask, first: int | None, partners: Sequence[int]) -> Step:
+    if not fits.any():
+        raise CapTooSmall(_too_small(situation))
+    chosen = first if first is not None and fits[first] else best(net, situation.cost_usd, situation.quality, fits)
+    together = _join(situation, chosen, fits, partners)
+    committed = len(together) == 1 and _nothing_after(situation, chosen, fits)
+    words = "the plan's first arm" if chosen == first else f"highest net gain {net[chosen]:+.3f}"
+    return Step(together, words, None, committed, net)
+
+
+def _join(situation: Situation, chosen: int, fits: Mask, partners: Sequence[int]) -> tuple[int, ...]:
+    """The chosen arm, and partners that still pay for the case that those before them are all wrong."""
+    together, worst = [chosen], [float(situation.worst_usd[chosen])]
+    missed = 1.0 - float(situation.quality[chosen])
+    worth = (1.0 - situation.tradeoff) * situation.reliability * situation.quality
+    price = _price(situation)
+    for partner in partners:
+        bill = [*worst, float(situation.worst_usd[partner])]
+        pays = worth[partner] * missed > price[partner]
+        if partner not in together and fits[partner] and pays and math.fsum(bill) <= situation.left_usd:
+            together.append(partner)
+            worst = bill
+            missed *= 1.0 - float(situation.quality[partner])
+    return tuple(together)
+
+
+def _nothing_after(situation: Situation, chosen: int, fits: Mask) -> bool:
+    """Whether even a wrong answer from ``chosen`` would be the end: no other arm fits and is worth its price then.
+
+    The call may cost far less than its worst case, so what fits now may still fit after it.
+    """
+    others = fits & ((1.0 - situation.tradeoff) * situation.quality > _price(situation))
+    others[chosen] = False
+    return not bool(others.any())
+
+
+def _price(situation: Situation) -> Floats:
+    return np.asarray(situation.cost_usd * (situation.tradeoff / unit_usd("pool", situation.reference_cost_usd)))
+
+
+def _beaten(situation: Situation) -> Mask:
+    """(A,) arms that another arm, open and within the cap, beats in quality at no higher cost."""
+    rivals = situation.open & (situation.worst_usd <= situation.left_usd)
+    front = pareto(situation.quality, situation.cost_usd, rivals)
+    if front.size == 0:
+        return np.zeros(rivals.shape, dtype=np.bool_)
+    at = np.searchsorted(situation.cost_usd[front], situation.cost_usd, side="right") - 1
+    return np.asarray((at >= 0) & (situation.quality[front][np.maximum(at, 0)] > situation.quality))
+
+
+def _too_small(situation: Situation) -> str:
+    if not situation.open.any():
+        return "no arm is open: widen the plan or the allow list"
+    cheapest = float(np.nanmin(situation.worst_usd[situation.open]))
+    return (
+        f"the cap leaves {situation.left_usd:.3g} USD, and the cheapest arm may cost {cheapest:.3g} USD; "
+        "raise the cap or shorten the query"
+    )

@@ -1,0 +1,14 @@
+"""The learned prior: quality and output tokens of every arm, as linear heads over a query's embedding.
+
+``ridge`` fits all heads at once, ``shrink`` decides how much of them to believe, ``heads`` is what is left to do for a
+query (one matrix product), ``model`` is the estimator and ``store`` keeps it in a folder.
+"""
+
+from __future__ import annotations
+
+from curveroute.agent.predictor.heads import CurveHeads, Predictions
+from curveroute.agent.predictor.model import Predictor
+from curveroute.agent.predictor.shrink import Shrinkage
+from curveroute.agent.predictor.store import load_predictor, save_predictor
+
+__all__ = ["CurveHeads", "Predictions", "Predictor", "Shrinkage", "load_predictor", "save_predictor"]

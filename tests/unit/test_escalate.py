@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from curveroute.agent.decide import choose
+from curveroute.agent.errors import CapTooSmall, SettingError
+from curveroute.agent.escalate import Situation, affordable_tokens, net_gain, next_step, why_not
+
+UNIT = 0.05
+
+
+def situation(quality: Any, cost: Any, **changes: Any) -> Situation:
+    cost_usd = np.asarray(cost, dtype=float)
+    plain = Situation(
+        quality=np.asarray(quality, dtype=float),
+        cost_usd=cost_usd,
+        worst_usd=2 * cost_usd,
+        open=np.ones(cost_usd.size, dtype=bool),
+        best=None,
+        tradeoff=0.3,
+        reference_cost_usd=UNIT,
+        left_usd=math.inf,
+        reliability=0.8,
+    )
+    return replace(plain, **changes)
+
+
+@st.composite
+def situations(draw: Any) -> Situation:
+    size = draw(st.integers(1, 8))
+    grid = [draw(st.lists(st.integers(0, 20), min_size=size, max_size=size)) for _ in range(3)]
+    cost = np.array(grid[1]) / 400
+    return situation(
+        np.array(grid[0]) / 20,
+        cost,
+        worst_usd=cost + np.array(grid[2]) / 400,
+        open=np.array(draw(st.lists(st.booleans(), min_size=size, max_size=size))),
+        best=draw(st.one_of(st.none(), st.integers(0, 10).map(lambda k: k / 10))),
+        tradeoff=draw(st.integers(0, 10)) / 10,
+        left_usd=draw(st.one_of(st.just(math.inf), st.integers(0, 60).map(lambda k: k / 400))),
+        reliability=draw(st.integers(0, 4)) / 4,
+    )
+
+
+@given(situations(), st.lists(st.integers(0, 7), max_size=4), st.one_of(st.none(), st.integers(0, 7)))
+def test_a_step_never_asks_more_than_the_cap_holds(now: Situation, partners: list[int], first: int | None) -> None:
+    size = now.quality.size
+    partners = [partner for partner in partners if partner < size]
+    first = first if first is not None and first < size else None
+    try:
+        step = next_step(now, first=first, partners=partners)
+    except CapTooSmall:
+        assert now.best is None
+        assert not (now.open & (now.worst_usd <= now.left_usd)).any()
+        return
+    assert math.fsum(now.worst_usd[list(step.arms)]) <= now.left_usd
+    assert now.open[list(step.arms)].all()
+    assert len(set(step.arms)) == len(step.arms)
+    assert (step.status is None) == bool(step.arms)
+    reasons = why_not(now, step)
+    assert [bool(reason) for reason in reasons] == [at not in step.arms for at in range(size)]
+
+
+@given(situations())
+def test_a_run_of_steps_keeps_its_cap_and_ends(now: Situation) -> None:
+    assume(now.left_usd < math.inf)
+    cap, spent = now.left_usd, 0.0
+    now = replace(now, best=None)
+    for _ in range(now.quality.size + 1):
+        try:
+            step = next_step(now)
+        except CapTooSmall:
+            break
+        if step.status is not None:
+            break
+        spent += sum(now.worst_usd[list(step.arms)])
+        still_open = now.open.copy()
+        still_open[list(step.arms)] = False
+        now = replace(now, open=still_open, best=0.1, left_usd=cap - spent)
+    else:
+        pytest.fail("asked more arms than there are")
+    assert spent <= cap + 1e-12
+
+
+@given(situations())
+def test_the_first_step_is_the_single_shot_choice_among_what_fits(now: Situation) -> None:
+    now = replace(now, best=None, reliability=1.0)
+    fits = now.open & (now.worst_usd <= now.left_usd)
+    assume(fits.any())
+    expected = choose(now.quality, now.cost_usd, tradeoff=now.tradeoff, reference_cost_usd=UNIT, eligible=fits)
+    assert next_step(now).arms == (expected,)
+
+
+@given(situations(), st.integers(0, 10))
+def test_a_better_answer_in_hand_never_makes_more_worth_asking(now: Situation, better: int) -> None:
+    now = replace(now, best=now.best or 0.0)
+    higher = replace(now, best=max(better / 10, now.best or 0.0))
+    assert (net_gain(higher) <= net_gain(now) + 1e-12).all()
+
+
+@given(situations(), st.floats(0, 1))
+def test_a_committed_arm_is_the_last_one_whatever_its_verdict(now: Situation, verdict: float) -> None:
+    now = replace(now, best=None, open=np.ones_like(now.open))
+    assume((now.worst_usd <= now.left_usd).any())
+    step = next_step(now)
+    assume(step.committed)
+    still_open = now.open.copy()
+    still_open[step.arms[0]] = False
+    for left in (now.left_usd, now.left_usd - now.worst_usd[step.arms[0]]):
+        after = next_step(replace(now, open=still_open, best=verdict, left_usd=left))
+        assert after.arms == ()
+
+
+def test_a_perfect_verifier_pays_for_any_arm_a_useless_one_only_for_a_better_one() -> None:
+    now = situation([0.6, 0.5], [0.0, 0.0], best=0.6, tradeoff=0.0)
+    np.testing.assert_allclose(net_gain(replace(now, reliability=1.0)), [0.24, 0.2])
+    np.testing.assert_allclose(net_gain(replace(now, reliability=0.0)), [0.0, 0.0])
+    np.testing.assert_allclose(net_gain(replace(now, reliability=0.0, best=0.55)), [0.05, 0.0])
+
+
+def test_a_good_answer_is_accepted_and_a_bad_one_escalated() -> None:
+    still_open = np.array([False, True])
+    good = next_step(situation([0.9, 0.9], [0.01, 0.05], open=still_open, best=0.95))
+    assert (good.arms, good.status) == ((), "accepted")
+    bad = next_step(situation([0.1, 0.9], [0.01, 0.05], open=still_open, best=0.1))
+    assert (bad.arms, bad.status) == ((1,), None)
+
+
+def test_the_rule_falls_back_to_what_fits_before_it_stops() -> None:
+    now = situation([0.0, 0.9, 0.8], [0.0, 0.05, 0.02], open=np.array([False, True, True]), best=0.0)
+    assert next_step(now).arms == (2,)
+    assert next_step(replace(now, tradeoff=0.0)).arms == (1,)
+    assert next_step(replace(now, tradeoff=0.0, left_usd=0.05)).arms == (2,)
+    stopped = next_step(replace(now, tradeoff=0.0, left_usd=0.03))
+    assert (stopped.arms, stopped.status) == ((), "best_so_far")
+
+
+def test_when_every_arm_was_tried_the_best_answer_stands() -> None:
+    stopped = next_step(situation([0.5], [0.01], open=np.array([False]), best=0.2))
+    assert (stopped.arms, stopped.status) == ((), "best_so_far")
+
+
+def test_the_first_step_asks_even_when_nothing_is_worth_its_price() -> None:
+    step = next_step(situation([0.1, 0.2], [0.05, 0.05], tradeoff=0.9))
+    assert step.arms == (1,)
+    assert (step.net < 0).all()
+    assert step.committed
+
+
+def test_an_arm_is_not_committed_while_another_could_follow() -> None:
+    assert not next_step(situation([0.9, 0.5], [0.01, 0.01])).committed
+    assert next_step(situation([0.9, 0.5], [0.01, 0.01], worst_usd=np.array([0.01, 0.09]), left_usd=0.02)).committed
+
+
+def test_a_cap_too_small_names_the_cheapest_worst_case() -> None:
+    with pytest.raises(CapTooSmall, match=r"0\.01 USD.*0\.04 USD"):
+        next_step(situation([0.5, 0.5], [0.05, 0.02], left_usd=0.01))
+    with pytest.raises(CapTooSmall, match="no arm is open"):
+        next_step(situation([0.5], [0.05], open=np.array([False])))
+
+
+def test_partners_join_while_they_pay_and_fit() -> None:
+    now = situation([0.6, 0.5, 0.4], [0.01, 0.01, 0.01], tradeoff=0.1)
+    assert next_step(now, partners=[1, 2]).arms == (0, 1, 2)
+    assert next_step(replace(now, left_usd=0.05), partners=[1, 2]).arms == (0, 1)
+    assert next_step(replace(now, reliability=0.0), partners=[1, 2]).arms == (0,)
+    assert next_step(replace(now, tradeoff=0.5), partners=[1, 2]).arms == (0,)
+    assert not next_step(now, partners=[1]).committed
+    assert next_step(replace(now, best=0.1), partners=[1]).arms == (0,)
+
+
+def test_the_plans_first_arm_goes_first_if_it_fits() -> None:
+    now = situation([0.9, 0.5], [0.01, 0.02])
+    assert next_step(now, first=1).arms == (1,)
+    assert next_step(replace(now, left_usd=0.03), first=1).arms == (0,)
+
+
+def test_an_arm_without_an_estimate_is_never_asked() -> None:
+    now = situation([math.nan, 0.1], [0.01, 0.05], tradeoff=0.9)
+    step = next_step(now)
+    assert step.arms == (1,)
+    assert why_not(now, step)[0] == "no estimate of it"
+
+
+def test_each_arm_that_lost_is_told_why() -> None:
+    now = situation(
+        [0.9, 0.8, 0.5, 0.7, 0.99, 0.01],
+        [0.01, 0.001, 0.002, 0.01, 0.05, 0.04],
+        open=np.array([False, True, True, True, True, True]),
+        best=0.2,
+        left_usd=0.09,
+    )
+    step = next_step(now)
+    assert why_not(now, step) == [
+        "tried, or left out by the plan",
+        "",
+        "another arm is no dearer and better",
+        "another arm is no dearer and better",
+        "its worst case does not fit under the cap",
+        "dearer than its expected gain",
+    ]
+
+
+@pytest.mark.parametrize("changes", [{"tradeoff": 1.5}, {"tradeoff": math.nan}, {"reference_cost_usd": 0.0}])
+def test_settings_out_of_range_are_refused(changes: dict[str, float]) -> None:
+    with pytest.raises(SettingError):
+        next_step(situation([0.5], [0.01], **changes))
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(1e-3, 100))
+def test_affordable_tokens_fit_and_one_more_does_not(left: float, prompt: float, price: float) -> None:
+    tokens = affordable_tokens(left, input_usd=prompt, output_price=price)
+    assert tokens is not None
+    if tokens:
+        assert prompt + tokens * price * 1e-6 <= left
+    assert prompt + (tokens + 2) * price * 1e-6 > left or left < prompt
+
+
+def test_without_a_cap_any_number_of_tokens_fits() -> None:
+    assert affordable_tokens(math.inf, input_usd=0.1, output_price=3.0) is None
+    assert affordable_tokens(1.0, input_usd=1.0, output_price=3.0) == 0
+    assert affordable_tokens(0.5, input_usd=1.0, output_price=0.0) == 0
+    assert affordable_tokens(3.0, input_usd=0.0, output_price=3.0) == 1_000_000
