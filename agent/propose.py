@@ -45,6 +45,8 @@ class Outlooker:
 
     def __init__(self, pool: Pool, predictor: Predictor | None) -> None:
         self.pool = pool
+        measured = {} if predictor is None else predictor.calibrator_
+        self.reliability = measured.get("reliability", pool.spec.verifier_reliability)
         self._index = {arm: position for position, arm in enumerate(pool.arms)}
         known = set() if predictor is None else {arm.model for arm in predictor.arms_}
         self._learned = [arm for arm in pool.arms if arm.model in known]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from curveroute.agent.step import Inquiry, Turn, is_answer, left_usd, next_turn
 from curveroute.agent.types import Attempt, AttemptId
-from curveroute.agent.verify.judge import ask_judge, judging_pays
+from curveroute.agent.verify.judge import ask_judge, judging_pays, read_judgement
 from curveroute.agent.verify.review import review
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from curveroute.agent.pool import Pool
     from curveroute.agent.propose import Outlooker
     from curveroute.agent.verify.calibrate import Calibrator
+
+_JUDGE = ".judge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ async def review_run(
     Raises:
         CapTooSmall: nothing was answered and nothing fits under the cap.
     """
-    words = {attempt.attempt_id: word for attempt in attempts if (word := _word_so_far(attempt)) is not None}
+    words = _words_so_far(bench.pool, attempts)
     answers = _with_verdicts(bench, inquiry, attempts, words)
     calls: tuple[Attempt, ...] = ()
     best = max(answers, key=_score, default=None) if judge else None
@@ -70,7 +72,7 @@ async def review_run(
             inquiry.query,
             best,
             inquiry.plan.criteria,
-            attempt_id=AttemptId(f"{best.attempt_id}.judge"),
+            attempt_id=AttemptId(best.attempt_id + _JUDGE),
             left_usd=left_usd(inquiry.knobs.max_cost_usd, attempts),
         )
         words[best.attempt_id] = judgement.log_odds(bench.pool.spec.judge_reliability), judgement.reason
@@ -91,16 +93,18 @@ def _with_verdicts(
     return tuple(replace(attempt, verdict=verdicts[attempt.attempt_id]) for attempt in answers)
 
 
-def _word_so_far(attempt: Attempt) -> tuple[float, str] | None:
-    """What a judge said of this attempt at an earlier review."""
-    if attempt.verdict is None:
-        return None
-    word = dict(attempt.verdict.signals).get("judged", 0.0)
-    return (word, attempt.verdict.detail) if word else None
+def _words_so_far(pool: Pool, attempts: Sequence[Attempt]) -> dict[AttemptId, tuple[float, str]]:
+    """What the judge said at earlier reviews, by the attempt it spoke of."""
+    judgements = {
+        AttemptId(attempt.attempt_id.removesuffix(_JUDGE)): read_judgement(attempt)
+        for attempt in attempts
+        if attempt.role == "judge" and attempt.attempt_id.endswith(_JUDGE)
+    }
+    return {name: (one.log_odds(pool.spec.judge_reliability), one.reason) for name, one in judgements.items()}
 
 
 def _worth_judging(bench: Bench, inquiry: Inquiry, best: Attempt, attempts: Sequence[Attempt]) -> bool:
-    asked = any(attempt.attempt_id.startswith(f"{best.attempt_id}.judge") for attempt in attempts)
+    asked = any(attempt.attempt_id.startswith(best.attempt_id + _JUDGE) for attempt in attempts)
     if asked or best.verdict is None or best.verdict.reason not in {"ok", "disagreement"}:
         return False
     return judging_pays(

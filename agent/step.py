@@ -129,7 +129,7 @@ def _situation(pool: Pool, outlooker: Outlooker, inquiry: Inquiry, attempts: Seq
         tradeoff=inquiry.knobs.tradeoff,
         reference_cost_usd=outlooker.reference_cost_usd,
         left_usd=left_usd(inquiry.knobs.max_cost_usd, attempts),
-        reliability=pool.spec.verifier_reliability,
+        reliability=outlooker.reliability,
     )
 
 

@@ -113,7 +113,7 @@ async def train(
         data_hash=data_hash(rows),
     )
     calibrator = train_calibrator(rows, curves, predictor.loo_quality_, seed=seed)
-    return predictor.with_calibrator(calibrator.weights)
+    return predictor.with_calibrator(calibrator.to_weights())
 
 
 def train_calibrator(rows: Sequence[Row], curves: Curves, prior: NDArray[np.float64], *, seed: int = 0) -> Calibrator:

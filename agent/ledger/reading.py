@@ -41,6 +41,7 @@ _CURVE_COLUMNS = {
     "text": "response",
     "latency_s": "latency_s",
     "prompt_style": "prompt_style",
+    "confidence": "confidence",
 }
 """Columns of an attempt, and what the curve table calls them."""
 _SNAPSHOT = {"sqlite": "BEGIN", "postgresql": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"}

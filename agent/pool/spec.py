@@ -128,7 +128,8 @@ class PoolSpec(_Strict):
         judge: model that judges answers; none: verdicts rest on deterministic checks and agreement.
         planner_lift: share of the ranking's doubt that the planner has been worth.
         judge_reliability: how far a judge's word moves a verdict, 0 (not at all) to 1.
-        verifier_reliability: how surely verdicts tell right from wrong, 0 (not at all) to 1 (always).
+        verifier_reliability: how surely verdicts tell right from wrong, 0 (not at all) to 1 (always), where no
+            predictor has measured it.
     """
 
     name: Name

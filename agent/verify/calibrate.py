@@ -18,6 +18,10 @@ from curveroute.agent.verify.signals import Signals
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
 _RIDGE = 1.0
 _STEPS = 50
 _TOLERANCE = 1e-8
@@ -45,9 +49,12 @@ class Calibrator:
 
     Attributes:
         weights: log-odds for one unit of each signal.
+        reliability: the share of the prior's Brier score that looking at an answer takes away: 0 when verdicts tell
+            nothing new, 1 when they are always right. ``None`` when it was not measured.
     """
 
     weights: Mapping[str, float]
+    reliability: float | None = None
 
     @classmethod
     def unfitted(cls) -> Self:
@@ -56,18 +63,24 @@ class Calibrator:
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, float]) -> Self:
-        """From stored weights.
+        """From stored weights, as :meth:`to_weights` gives them.
 
         Raises:
             PredictorError: an unknown signal, or a weight that is not finite.
         """
+        weights = dict(weights)
+        reliability = weights.pop("reliability", None)
         known = {"intercept", *Signals._fields}
         unknown = sorted(set(weights) - known)
         if unknown:
             raise PredictorError(f"calibrator weighs unknown signal(s) {', '.join(unknown)}; train the predictor again")
         if not all(math.isfinite(value) for value in weights.values()):
             raise PredictorError("a calibrator weight is not finite; train the predictor again")
-        return cls({**dict.fromkeys(known, 0.0), **weights})
+        return cls({**dict.fromkeys(known, 0.0), **weights}, reliability)
+
+    def to_weights(self) -> dict[str, float]:
+        """What is stored: the weights, and the reliability under its own name."""
+        return {**self.weights, **({} if self.reliability is None else {"reliability": self.reliability})}
 
     def probability(self, signals: Signals) -> float:
         """The probability that the attempt is right."""
@@ -107,4 +120,13 @@ def fit_calibrator(signals: Sequence[Signals], right: Sequence[float]) -> Calibr
             break
     fixed[varies] = beta[1:]
     names = ("intercept", *Signals._fields)
-    return Calibrator(dict(zip(names, [float(beta[0]), *map(float, fixed)], strict=True)))
+    weights = dict(zip(names, [float(beta[0]), *map(float, fixed)], strict=True))
+    return Calibrator(weights, _reliability(x, y, design @ beta))
+
+
+def _reliability(signals: Floats, right: Floats, log_odds: Floats) -> float:
+    """1 − Brier(verdict) / Brier(prior), in [0, 1]."""
+    prior = 1.0 / (1.0 + np.exp(-signals[:, Signals._fields.index("prior")]))
+    verdict = 1.0 / (1.0 + np.exp(-log_odds))
+    before, after = float(np.mean((right - prior) ** 2)), float(np.mean((right - verdict) ** 2))
+    return 0.0 if before == 0.0 else min(max(1.0 - after / before, 0.0), 1.0)
