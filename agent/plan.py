@@ -106,9 +106,10 @@ async def make_plan(
     price = tradeoff * _usual_cost(pool, model, messages) / reference_cost_usd
     if gain <= price:
         return ranking_plan(candidates, f"planning would gain {gain:.3f} and cost {price:.3f}"), ()
-    if bounds.cost_usd > left_usd:
-        return ranking_plan(candidates, "the cap does not hold the planner's worst case"), ()
-    ask = Ask(attempt_id, "planner", arm, reserve_usd=left_usd)
+    room = left_usd - _cheapest_answer(pool, query, candidates)
+    if bounds.cost_usd > room:
+        return ranking_plan(candidates, "the cap does not hold the planner's worst case beside an answer's"), ()
+    ask = Ask(attempt_id, "planner", arm, reserve_usd=room)
     attempts = await ask_model(pool, chat, query.text, messages, ask, schema=plan_schema(candidates))
     return read_plan(attempts[-1], candidates), attempts
 
@@ -148,6 +149,12 @@ def read_plan(attempt: Attempt, candidates: Sequence[Estimate]) -> Plan:
 
 def _labelled(candidates: Sequence[Estimate]) -> dict[str, Estimate]:
     return {chr(ord("A") + index): estimate for index, estimate in enumerate(candidates[:SHORT_LIST])}
+
+
+def _cheapest_answer(pool: Pool, query: Query, candidates: Sequence[Estimate]) -> float:
+    """The least worst case among the candidates: what a cap must still hold after planning."""
+    arms = (candidate.arm for candidate in candidates)
+    return min(request_bounds(pool, arm, pool.messages(query, arm)).cost_usd for arm in arms)
 
 
 def _usual_cost(pool: Pool, model: str, messages: tuple[Message, ...]) -> float:

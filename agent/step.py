@@ -105,9 +105,18 @@ def next_turn(pool: Pool, outlooker: Outlooker, inquiry: Inquiry, attempts: Sequ
         stopped = Step((), f"{MAX_STEPS} steps are enough", "best_so_far", False, np.zeros(len(inquiry.candidates)))
         return Turn(_decision(step, inquiry.arms, situation, stopped), ())
     first, partners = _opening(inquiry.arms, inquiry.plan) if not answers else (None, ())
-    chosen = next_step(situation, first=first, partners=partners)
+    chosen = _stop_without_answer(situation) if answers else None
+    chosen = chosen or next_step(situation, first=first, partners=partners)
     asks = _asks(inquiry, step, situation, chosen, "escalation" if answers else "probe")
     return Turn(_decision(step, inquiry.arms, situation, chosen), asks)
+
+
+def _stop_without_answer(situation: Situation) -> Step | None:
+    """The end of a run whose every call failed: nobody is left to ask, or the cap holds no one else."""
+    if situation.best is not None or (situation.open & (situation.worst_usd <= situation.left_usd)).any():
+        return None
+    reason = "every call failed, and the cap holds no other arm" if situation.open.any() else "every arm was tried"
+    return Step((), reason, "best_so_far", False, np.zeros(len(situation.quality)))
 
 
 def _situation(pool: Pool, outlooker: Outlooker, inquiry: Inquiry, attempts: Sequence[Attempt]) -> Situation:
@@ -125,7 +134,7 @@ def _situation(pool: Pool, outlooker: Outlooker, inquiry: Inquiry, attempts: Seq
         cost_usd=np.array([candidate.cost_usd for candidate in inquiry.candidates]),
         worst_usd=np.array(worst),
         open=remaining,
-        best=max(good) if good else (0.0 if answers else None),
+        best=max(good, default=None),
         tradeoff=inquiry.knobs.tradeoff,
         reference_cost_usd=outlooker.reference_cost_usd,
         left_usd=left_usd(inquiry.knobs.max_cost_usd, attempts),

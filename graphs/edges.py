@@ -1,4 +1,7 @@
-"""The edges: pure readings of the last decision."""
+"""The edges: pure readings of the last decision.
+
+They are coroutines although they wait for nothing: LangGraph sends every other function to a thread.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from langgraph.types import Send
 from curveroute.graphs.state import ProbeInput, State
 
 
-def to_probes(state: State) -> list[Send]:
+async def to_probes(state: State) -> list[Send]:
     """One probe for each arm of the decision, in parallel."""
     turn = state["turn"]
     return [
@@ -18,6 +21,6 @@ def to_probes(state: State) -> list[Send]:
     ]
 
 
-def after_verify(state: State) -> Literal["accept", "escalate"]:
+async def after_verify(state: State) -> Literal["accept", "escalate"]:
     """Go on as long as there is someone to ask."""
     return "escalate" if state["turn"].asks else "accept"

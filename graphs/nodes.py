@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from langgraph.runtime import Runtime
 
+from curveroute.agent.errors import CapTooSmall
 from curveroute.agent.ledger.events import AttemptMade, RunEnd, RunStart, Totals, VerdictGiven
 from curveroute.agent.plan import make_plan, ranking_plan
 from curveroute.agent.pool.pool import check_query
@@ -74,7 +75,12 @@ class Nodes:
                 attempt_id=AttemptId(f"{state['run_id']}.plan"),
             )
         inquiry = Inquiry(state["run_id"], state["query"], candidates, plan, context)
-        turn = next_turn(parts.pool, parts.outlooker, inquiry, asked, 1)
+        try:
+            turn = next_turn(parts.pool, parts.outlooker, inquiry, asked, 1)
+        except CapTooSmall as error:
+            end = RunEnd("failed", str(error), totals=_totals(asked), plan=plan, candidates=candidates)
+            await parts.ledger.record(state["run_id"], *_made(parts, asked), end)
+            raise
         await parts.ledger.record(state["run_id"], *_made(parts, asked), turn.decision)
         emit(runtime, {"type": "plan", "plan": plan, "decision": turn.decision})
         return {"plan": plan, "attempts": _by_id(asked), "turn": turn, "decisions": (turn.decision,)}

@@ -11,13 +11,14 @@ import hashlib
 import json
 import math
 import os
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from curveroute.agent.errors import MissingExtra, TableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import ModuleType
 
@@ -59,6 +60,8 @@ OPTIONAL = tuple(field.name for field in fields(Row))[13:]
 _NULLABLE = frozenset({"budget", "answer", "reference", *OPTIONAL})
 _WHOLE = frozenset({"budget", "sample", "input_tokens", "output_tokens"})
 _REAL = frozenset({"quality", "cost_usd", "latency_s", "confidence"})
+_SHARES = frozenset({"quality", "confidence"})
+_LONGEST_FIELD = 2**31 - 1
 
 
 def write_table(path: Path, rows: Sequence[Row]) -> None:
@@ -69,16 +72,26 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
         MissingExtra: Parquet without pyarrow.
     """
     check_suffix(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     records = [asdict(row) for row in rows]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _WRITERS[path.suffix](beside, records)
-        beside.replace(path)
-    except OSError as error:
-        raise TableError(f"cannot write {path}: {error}; free space or choose another path") from error
-    finally:
-        beside.unlink(missing_ok=True)
+    with _beside(path) as fresh:
+        _WRITERS[path.suffix](fresh, records)
+        with fresh.open("rb+") as file:
+            os.fsync(file.fileno())
+        fresh.replace(path)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse, before anything is collected, a path that no table could be written to.
+
+    Raises:
+        TableError: another suffix, or the folder cannot be written.
+        MissingExtra: Parquet without pyarrow.
+    """
+    check_suffix(path)
+    if path.suffix == ".parquet":
+        _pyarrow()
+    with _beside(path) as fresh:
+        fresh.touch()
 
 
 def read_table(path: Path) -> list[Row]:
@@ -91,26 +104,32 @@ def read_table(path: Path) -> list[Row]:
     check_suffix(path)
     if not path.is_file():
         raise TableError(f"no table at {path}; give the path of a {', '.join(_SUFFIXES)} file")
-    rows = [_row(record, number) for number, record in enumerate(_READERS[path.suffix](path), start=1)]
+    records = _read(path)
+    rows = [_row(record, f"{path.name}, row {number}") for number, record in enumerate(records, start=1)]
     if not rows:
         raise TableError(f"{path.name} has no rows; collect some first")
-    _refuse_repeats(rows)
+    _refuse_repeats(path.name, rows)
     return rows
 
 
 def data_hash(rows: Iterable[Row]) -> str:
     """SHA-256 of what was measured, whatever the file's format and order."""
     lines = sorted(
-        f"{row.query_id}\t{row.query}\t{row.model}\t{row.budget}\t{row.sample}\t{row.quality!r}\t{row.output_tokens}"
+        f"{row.query_id}\t{row.query}\t{row.model}\t{row.budget}\t{row.sample}\t{float(row.quality)!r}"
+        f"\t{row.output_tokens}"
         for row in rows
     )
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def row_of(record: Mapping[str, object]) -> Row:
-    """A checked row from any mapping, such as a record of the ledger; other finish reasons count as ``stop``."""
+    """A checked row from any mapping, such as a record of the ledger; other finish reasons count as ``stop``.
+
+    Raises:
+        TableError: a value out of range; the message names query and column.
+    """
     finish = "length" if record.get("finish_reason") == "length" else "stop"
-    return _row({**record, "finish_reason": finish}, 1)
+    return _row({**record, "finish_reason": finish}, f"answer to {record.get('query_id')!r}")
 
 
 def check_suffix(path: Path) -> None:
@@ -123,50 +142,75 @@ def check_suffix(path: Path) -> None:
         raise TableError(f"{path.name}: a curve table ends in {', '.join(_SUFFIXES)}, not {path.suffix or 'nothing'!r}")
 
 
-def _row(record: Mapping[str, object], number: int) -> Row:
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A place for a new file next to ``path``; nothing stays there, unless it took the place of ``path``."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        if path.is_dir():
+            raise TableError(f"cannot write {path}: it is a folder; choose another path")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield fresh
+    except OSError as error:
+        raise TableError(
+            f"cannot write {path}: {error.strerror or error}; free space or choose another path"
+        ) from error
+    finally:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
+
+
+def _row(record: Mapping[str, object], where: str) -> Row:
     missing = [name for name in REQUIRED if name not in record]
     if missing:
-        raise TableError(f"row {number}: missing column(s) {', '.join(missing)}")
-    values = {name: _value(name, record.get(name), number) for name in (*REQUIRED, *OPTIONAL)}
+        raise TableError(f"{where}: missing column(s) {', '.join(missing)}")
+    values = {name: _value(name, record.get(name), where) for name in (*REQUIRED, *OPTIONAL)}
     row = Row(**cast("dict[str, Any]", values))
     if row.finish_reason not in {"stop", "length"}:
-        raise TableError(f"row {number}, column finish_reason: {row.finish_reason!r} is neither 'stop' nor 'length'")
+        raise TableError(f"{where}, column finish_reason: {row.finish_reason!r} is neither 'stop' nor 'length'")
     return row
 
 
-def _value(name: str, value: object, number: int) -> str | int | float | None:
-    if value is None or value == "":
+def _value(name: str, value: object, where: str) -> str | int | float | None:
+    if value is None or value == "" or value != value:  # noqa: PLR0124  (other tools write an absent number as NaN)
         if name in _NULLABLE or name == "query":
             return None if name in _NULLABLE else ""
-        raise TableError(f"row {number}, column {name}: empty; every row needs a value there")
+        raise TableError(f"{where}, column {name}: empty; every row needs a value there")
     if name in _WHOLE or name in _REAL:
-        return _number(name, value, number)
+        return _number(name, value, where)
     return str(value)
 
 
-def _number(name: str, value: object, number: int) -> int | float:
+def _number(name: str, value: object, where: str) -> int | float:
     try:
         found = float(cast("float", value))
-    except (TypeError, ValueError):
-        raise TableError(f"row {number}, column {name}: {value!r} is not a number") from None
-    highest = 1.0 if name in {"quality", "confidence"} else math.inf
-    if not math.isfinite(found) or found < 0 or found > highest:
-        bounds = "between 0 and 1" if highest == 1.0 else "finite and not negative"
-        raise TableError(f"row {number}, column {name}: {value!r} is not {bounds}")
+    except (TypeError, ValueError, OverflowError):
+        raise TableError(f"{where}, column {name}: {value!r} is not a number") from None
+    lowest, highest = int(name == "budget"), 1.0 if name in _SHARES else math.inf
+    if not (math.isfinite(found) and lowest <= found <= highest):
+        bounds = "between 0 and 1" if name in _SHARES else f"a finite number from {lowest}"
+        raise TableError(f"{where}, column {name}: {value!r} is not {bounds}")
     if name not in _WHOLE:
         return found
     if found != int(found):
-        raise TableError(f"row {number}, column {name}: {value!r} is not a whole number")
+        raise TableError(f"{where}, column {name}: {value!r} is not a whole number")
     return int(found)
 
 
-def _refuse_repeats(rows: Sequence[Row]) -> None:
+def _refuse_repeats(source: str, rows: Sequence[Row]) -> None:
     seen: dict[tuple[str, str, int | None, int], int] = {}
     for number, row in enumerate(rows, start=1):
         key = (row.query_id, row.model, row.budget, row.sample)
         if key in seen:
-            raise TableError(f"row {number} repeats row {seen[key]}: {key}; remove one of them")
+            raise TableError(f"{source}, row {number} repeats row {seen[key]}: {key}; remove one of them")
         seen[key] = number
+
+
+def _read(path: Path) -> list[dict[str, object]]:
+    try:
+        return _READERS[path.suffix](path)
+    except OSError as error:
+        raise TableError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _pyarrow() -> ModuleType:
@@ -191,7 +235,7 @@ def _read_parquet(path: Path) -> list[dict[str, object]]:
     pa = _pyarrow()
     try:
         table = pa.parquet.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise TableError(f"{path.name} is not a readable Parquet file: {error}") from error
     return cast("list[dict[str, object]]", table.to_pylist())
 
@@ -204,22 +248,23 @@ def _write_csv(path: Path, records: list[dict[str, Any]]) -> None:
 
 
 def _read_csv(path: Path) -> list[dict[str, object]]:
+    csv.field_size_limit(_LONGEST_FIELD)  # a long response is no fault
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             return [dict(record) for record in csv.DictReader(file)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise TableError(f"{path.name} is not a readable CSV file: {error}") from error
 
 
 def _write_jsonl(path: Path, records: list[dict[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
 
 def _read_jsonl(path: Path) -> list[dict[str, object]]:
     records: list[dict[str, object]] = []
     try:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
             if line.strip():
                 record = json.loads(line)
                 if not isinstance(record, dict):

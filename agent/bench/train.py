@@ -93,16 +93,16 @@ async def train(
         watch: told how many of the queries are embedded.
 
     Raises:
-        TableError: a table too small, or without right and wrong answers.
-        PredictorError: values that cannot be fitted.
+        TableError: a table too small, or with a model that has no price.
+        PredictorError: values that cannot be fitted, or no right and wrong answers to learn from.
     """
     curves = curves_of(rows)
+    prices = None if output_prices is None else _prices_of(curves.arms, output_prices)
     vectors = []
     for start in range(0, len(curves.queries), 64):
         vectors.append(await embedder.embed(curves.queries[start : start + 64]))
         if watch is not None:
             watch(min(start + 64, len(curves.queries)), len(curves.queries))
-    prices = None if output_prices is None else [output_prices[arm.model] for arm in curves.arms]
     predictor = Predictor(embedder=embedder.name).fit(
         np.concatenate(vectors),
         curves.quality,
@@ -114,6 +114,16 @@ async def train(
     )
     calibrator = train_calibrator(rows, curves, predictor.loo_quality_, seed=seed)
     return predictor.with_calibrator(calibrator.to_weights())
+
+
+def _prices_of(arms: Sequence[Arm], output_prices: Mapping[str, float]) -> list[float]:
+    unknown = sorted({str(arm.model) for arm in arms} - set(output_prices))
+    if unknown:
+        raise TableError(
+            f"the table has answers of {unknown[0]!r}, which has no price; known are {', '.join(output_prices)}: "
+            "choose the pool that the table was collected from"
+        )
+    return [output_prices[arm.model] for arm in arms]
 
 
 def train_calibrator(rows: Sequence[Row], curves: Curves, prior: NDArray[np.float64], *, seed: int = 0) -> Calibrator:

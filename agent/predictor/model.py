@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from curveroute.agent.decide import USD_PER_PRICE, Floats
+from curveroute.agent.decide import USD_PER_PRICE, Floats, Mask
 from curveroute.agent.errors import PredictorError
 from curveroute.agent.predictor.heads import CurveHeads, Predictions
 from curveroute.agent.predictor.ridge import FEWEST_ROWS, RidgePath
@@ -36,9 +36,10 @@ PRIOR_VARIANCE = 0.25  # one imagined answer of an arm we know nothing of, so th
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Table:
-    """Checked training arrays: x (n, D); the others (n, A), NaN where an arm was not asked."""
+    """Checked training arrays of the m of n queries with an answer: (m, A), NaN where an arm was not asked."""
 
-    x: Floats
+    asked: Mask  # (n,)
+    x: Floats  # (m, D)
     quality: Floats
     tokens: Floats
     cost_usd: Floats
@@ -120,7 +121,7 @@ class Predictor:
         most_tokens = _most_tokens(table, known)
         penalties, log_tokens = _token_fit(path, table, self.alphas)
         smear = _smear(table, log_tokens, most_tokens)
-        expected = _expected_cost(table, np.expm1(np.minimum(log_tokens, np.log1p(most_tokens)) + smear), output_price)
+        expected = _expected_cost(table, np.expm1(np.minimum(log_tokens + smear, np.log1p(most_tokens))), output_price)
         dearest = float(np.nanmax(np.nanmean(table.cost_usd, axis=0)))
         reference = dearest if dearest > 0.0 else 1.0  # every arm is free: any unit will do
         outcomes = Outcomes(table.quality, table.cost_usd, expected, reference, tuple(self.tradeoffs))
@@ -137,7 +138,8 @@ class Predictor:
         )
         self.metrics_ = _metrics(table, predictions, known)
         self.data_hash_, self.calibrator_ = data_hash, {}
-        self.loo_quality_ = predictions
+        self.loo_quality_ = self.heads_.predict(x).quality  # has not seen queries without an answer either
+        self.loo_quality_[table.asked] = predictions
         return self
 
     @property
@@ -205,8 +207,8 @@ def _checked(
     for arm, answers in zip(arms, observed.sum(axis=0), strict=True):
         if answers < FEWEST_ROWS:
             raise PredictorError(f"{arm} has {answers} answers and needs {FEWEST_ROWS}: collect more, or leave it out")
-    asked = observed.any(axis=1)
-    return _Table(features[asked], *(one[asked] for one in values)), arms
+    asked: Mask = np.asarray(observed.any(axis=1))
+    return _Table(asked, features[asked], *(one[asked] for one in values)), arms
 
 
 def _check_ranges(x: Floats, values: list[Floats], observed: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> None:

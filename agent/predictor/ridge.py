@@ -22,7 +22,7 @@ from curveroute.agent.errors import PredictorError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from curveroute.agent.decide import Floats, Indices
+    from curveroute.agent.decide import Floats, Indices, Mask
 
 RANK_TOLERANCE = 1e-12  # directions whose share of the variance is below rounding carry nothing
 KEPT_GROUPS = 2  # each keeps as much memory as the embeddings
@@ -135,7 +135,7 @@ def _mean_variance(x: Floats) -> float:
     return variance if variance > 0.0 else 1.0
 
 
-def _patterns(observed: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> list[tuple[Indices, Indices]]:
+def _patterns(observed: Mask) -> list[tuple[Indices, Indices]]:
     """Rows and heads of each pattern of gaps."""
     by_pattern: dict[bytes, list[int]] = {}
     for head in range(observed.shape[1]):

@@ -79,6 +79,7 @@ async def test_a_collection_is_a_curve_table_with_one_row_per_cell(ledger: Ledge
         "response": "text b",
         "latency_s": 0.5,
         "prompt_style": "plain",
+        "confidence": None,
     }
     assert ledger.verify().ok
 

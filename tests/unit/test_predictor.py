@@ -217,6 +217,8 @@ def test_queries_without_any_answer_teach_nothing() -> None:
     more = fitted(x=np.vstack((made["x"], np.ones((9, 6)))), **blank)
     np.testing.assert_array_equal(more.heads_.weights, fitted().heads_.weights)
     assert more.shrinkage_ == fitted().shrinkage_
+    np.testing.assert_array_equal(more.loo_quality_[:160], fitted().loo_quality_)
+    assert np.isfinite(more.loo_quality_[160:]).all()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,52 @@
+"""Embedders by name: the default, or an OpenAI-compatible endpoint described in one line."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+from curveroute.agent.embed.cache import CachedEmbedder
+from curveroute.agent.embed.openai_embed import OpenAIEmbedder
+from curveroute.agent.embed.use import DEFAULT_EMBEDDER, default_embedder
+from curveroute.agent.errors import MissingKey, SettingError
+from curveroute.agent.settings import read_secret
+
+if TYPE_CHECKING:
+    from curveroute.agent.embed.seam import Embedder
+
+_FORM = "openai:MODEL?dim=1536&url=https://…/v1&key_env=NAME"
+
+
+def embedder_by_name(name: str) -> Embedder:
+    """The embedder of that name, behind a cache.
+
+    Args:
+        name: ``use-multilingual-v3``, or ``openai:MODEL?dim=…&url=…&key_env=…`` (without ``key_env`` for endpoints that
+            need no key).
+
+    Raises:
+        SettingError: neither of these.
+        MissingKey: the endpoint's key variable is not set.
+    """
+    if name == DEFAULT_EMBEDDER:
+        return default_embedder()
+    kind, _, rest = name.partition(":")
+    model, _, options = rest.partition("?")
+    given = {key: values[-1] for key, values in parse_qs(options).items()}
+    if kind != "openai" or not model or set(given) - {"dim", "url", "key_env"} or not {"dim", "url"} <= set(given):
+        raise SettingError(f"unknown embedder {name!r}; give {DEFAULT_EMBEDDER!r} or {_FORM!r}")
+    if not given["dim"].isdigit() or int(given["dim"]) == 0:
+        raise SettingError(f"embedder {name!r}: dim is {given['dim']!r}; give the length of the model's vectors")
+    variable = given.get("key_env")
+    if variable is not None:
+        _key(variable, model)
+    key = None if variable is None else partial(_key, variable, model)
+    return CachedEmbedder(OpenAIEmbedder(model, dim=int(given["dim"]), base_url=given["url"], key=key))
+
+
+def _key(variable: str, model: str) -> str:
+    secret = read_secret(variable)
+    if secret is None:
+        raise MissingKey(f"embedder {model!r} needs a key: set the environment variable {variable}")
+    return secret
