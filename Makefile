@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 Q ?= A train leaves at 14:10 and arrives at 16:45. How many minutes does the trip take?
-ASK_FLAGS ?= --explain
+ASK_FLAGS ?= --tradeoff 0.1 --explain
 
 .PHONY: ask test lint bench lock clean
 
+ask: export QUESTION = $(value Q)
 ask: $(VENV)/.ask  ## answer Q="…" with real models on this machine, and show how it came about
-	@$(BIN)/curveroute ask "$(subst ",\",$(Q))" $(ASK_FLAGS)
+	@$(BIN)/curveroute ask $(ASK_FLAGS) -- "$$QUESTION"
 
 test: $(VENV)/.dev  ## every test, the real local models included
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(TEST_FLAGS)

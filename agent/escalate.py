@@ -31,6 +31,15 @@ Floats: TypeAlias = NDArray[np.float64]
 Mask: TypeAlias = NDArray[np.bool_]
 
 _UNCOUNTABLE = 1e15  # tokens
+_WHY_NOT = (
+    "",
+    "tried, or left out by the plan",
+    "no estimate of it",
+    "its worst case does not fit under the cap",
+    "dearer than its expected gain",
+    "another arm is no dearer and better",
+    "worth less than the chosen arm",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,24 +129,20 @@ def next_step(situation: Situation, *, first: int | None = None, partners: Seque
 
 def why_not(situation: Situation, step: Step) -> list[str]:
     """Why each arm was not chosen: one short reason an arm, empty for those that were."""
-    beaten = _beaten(situation)
-    conditions = [
-        np.isin(np.arange(step.net.size), step.arms),
+    chosen = np.zeros(step.net.size, dtype=np.bool_)
+    chosen[list(step.arms)] = True
+    lost_for = np.full(step.net.size, len(_WHY_NOT) - 1)
+    conditions = (
+        chosen,
         ~situation.open,
         ~np.isfinite(step.net),
         situation.worst_usd > situation.left_usd,
         step.net <= 0.0,
-        beaten,
-    ]
-    reasons = [
-        "",
-        "tried, or left out by the plan",
-        "no estimate of it",
-        "its worst case does not fit under the cap",
-        "dearer than its expected gain",
-        "another arm is no dearer and better",
-    ]
-    return [str(reason) for reason in np.select(conditions, reasons, "worth less than the chosen arm").tolist()]
+        _beaten(situation),
+    )
+    for place in reversed(range(len(conditions))):  # the first that holds is written last
+        lost_for[conditions[place]] = place
+    return [_WHY_NOT[place] for place in lost_for.tolist()]
 
 
 def affordable_tokens(left_usd: float, *, input_usd: float, output_price: float) -> int | None:

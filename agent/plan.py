@@ -10,7 +10,7 @@ import json
 import math
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from curveroute.agent.pool.pool import input_tokens_prior
 from curveroute.agent.probe import Ask, ask_model, request_bounds
@@ -137,7 +137,7 @@ def read_plan(attempt: Attempt, candidates: Sequence[Estimate]) -> Plan:
         return ranking_plan(candidates, "the planner's reply was cut off")
     try:
         reply = _Reply.model_validate(json.loads(attempt.text))
-    except (json.JSONDecodeError, ValidationError, RecursionError):
+    except (ValueError, RecursionError):
         return ranking_plan(candidates, "the planner's reply is not the JSON it was asked for")
     labels = _labelled(candidates)
     unknown = [label for label in reply.order if label not in labels]

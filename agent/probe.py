@@ -89,7 +89,10 @@ async def ask_model(
             f"{ask.arm} may cost up to {bounds.cost_usd:.3g} USD and only {ask.reserve_usd:.3g} USD are reserved"
         )
     call = Call(ask.arm, messages, bounds.output_tokens, query_text, ask.sample, ask.temperature, schema)
-    purse = _Purse(bounds.cost_usd, ask.reserve_usd)
+    purse = _Purse(
+        lambda count: pool.worst_case_usd(ask.arm, bounds.input_tokens * count, bounds.output_tokens * count),
+        ask.reserve_usd,
+    )
     try:
         reply = await chat.complete(call, on_token=on_token, may_resend=purse.may_resend)
     except ModelCallError as error:
@@ -101,14 +104,17 @@ async def ask_model(
 class _Purse:
     """Counts out one worst case for every request that may be billed."""
 
-    def __init__(self, one_usd: float, reserve_usd: float) -> None:
-        self._one_usd = one_usd
-        self._left_usd = reserve_usd - one_usd
+    def __init__(self, worst_usd: Callable[[int], float], reserve_usd: float) -> None:
+        self._worst_usd = worst_usd
+        self._reserve_usd = reserve_usd
+        self._sent = 1
 
     def may_resend(self) -> bool:
-        if self._left_usd < self._one_usd:
+        # Lost requests are charged in one product and the answer is added: rounding may lift either sum by an ulp.
+        together, added = self._worst_usd(self._sent + 1), self._worst_usd(self._sent) + self._worst_usd(1)
+        if max(together, added) > self._reserve_usd:
             return False
-        self._left_usd -= self._one_usd
+        self._sent += 1
         return True
 
 

@@ -6,30 +6,34 @@ standard deviation. Nothing here calls anyone: after the embedding it is arithme
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from curveroute.agent.decide import rank
+from curveroute.agent.decide import USD_PER_PRICE, rank
 from curveroute.agent.errors import PoolError, PredictorError, QueryError
-from curveroute.agent.pool.pool import input_tokens_prior
+from curveroute.agent.pool.pool import input_tokens_bound, input_tokens_prior
 from curveroute.agent.types import Arm, Estimate, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from curveroute.agent.embed.seam import Vectors
     from curveroute.agent.pool import Pool
     from curveroute.agent.predictor import CurveHeads, Predictor
-    from curveroute.agent.types import ModelId, Query
+    from curveroute.agent.types import Budget, ModelId, Query
+
+Floats: TypeAlias = NDArray[np.float64]
+Places: TypeAlias = NDArray[np.intp]
 
 PRIOR_STD = 0.35
 _PRIOR_FILL = 0.7
 _PRIOR_UNLIMITED_TOKENS = 600.0
 _LEAST_ROOM = 8
 _USUAL_QUESTION = 100
+_QUERIES_KEPT = 128
 
 
 class Outlooker:
@@ -58,7 +62,9 @@ class Outlooker:
         self._view: CurveHeads | None = predictor.for_arms(self._learned) if predictor and self._learned else None
         self.needs_embedding = self._view is not None
         self._base = _prior_arrays(pool, known)
-        self._positions = np.array([self._index[arm] for arm in self._learned], dtype=np.intp)
+        self._positions = self.places(self._learned)
+        self._tariff = _tariff(pool)
+        self._seen: dict[tuple[tuple[str, str], ...], _Prompts] = {}
         self._covariance = np.diag(np.full(len(pool.arms), PRIOR_STD**2))
         if self._view is not None:
             self._covariance[np.ix_(self._positions, self._positions)] = self._view.covariance
@@ -66,10 +72,17 @@ class Outlooker:
             predictor.reference_cost_usd_ if self._view and predictor else _prior_reference(pool, self._base[1])
         )
 
-    def covariance(self, arms: Sequence[Arm]) -> NDArray[np.float64]:
-        """(n, n) covariance of the qualities of these arms, from the residuals of training."""
-        positions = [self._index[arm] for arm in arms]
-        return np.asarray(self._covariance[np.ix_(positions, positions)])
+    def places(self, arms: Sequence[Arm]) -> Places:
+        """(n,) where these arms stand among the pool's."""
+        return np.array([self._index[arm] for arm in arms], dtype=np.intp)
+
+    def covariance(self, places: Places) -> Floats:
+        """(n, n) covariance of the qualities of the arms at these places, from the residuals of training."""
+        return np.asarray(self._covariance[places[:, None], places])
+
+    def worst_usd(self, query: Query, places: Places) -> Floats:
+        """(n,) the most that one request of each arm can cost: ``request_bounds`` of all of them at once."""
+        return np.asarray(self._prompts(query).worst_usd[places])
 
     def estimates(
         self, vector: Vectors | None, query: Query, arms: Sequence[Arm], tradeoff: float
@@ -85,50 +98,100 @@ class Outlooker:
         Raises:
             QueryError: no model's context window holds the query.
         """
-        quality, tokens, std = (array.copy() for array in self._base)
-        if self._view is not None:
-            if vector is None:
-                raise PredictorError("this predictor needs the query's embedding")
-            predicted = self._view.predict(vector)
-            quality[self._positions] = np.clip(predicted.quality, 0.0, 1.0)
-            tokens[self._positions] = predicted.output_tokens
-            std[self._positions] = predicted.quality_std
-        made = [
-            self._estimate(arm, sent, quality, tokens, std)
-            for arm in arms
-            if (sent := self._input_tokens(query, arm)) is not None
-        ]
-        if not made:
+        quality, tokens, std = self._expected(vector)
+        prompts, at = self._prompts(query), self.places(arms)
+        if not prompts.can_read[at].any():
             raise QueryError(
                 f"the query has about {input_tokens_prior(query.messages)} tokens, more than any model of pool "
                 f"{self.pool.name!r} can read; shorten it or choose a pool with a longer context window"
             )
-        order = rank(
-            [one.quality for one in made],
-            [one.cost_usd for one in made],
-            tradeoff=tradeoff,
-            reference_cost_usd=self.reference_cost_usd,
-        )
-        return tuple(made[position] for position in order)
+        cost = prompts.input_usd + tokens * self._tariff.output * USD_PER_PRICE
+        ranked = at[
+            rank(
+                quality[at],
+                cost[at],
+                tradeoff=tradeoff,
+                reference_cost_usd=self.reference_cost_usd,
+                eligible=prompts.can_read[at],
+            )
+        ]
+        columns = (quality, std, prompts.tokens, tokens, cost)
+        figures = zip(*(column[ranked].tolist() for column in columns), strict=True)
+        return tuple(Estimate(self.pool.arms[place], *row) for place, row in zip(ranked.tolist(), figures, strict=True))
 
-    def _input_tokens(self, query: Query, arm: Arm) -> int | None:
-        """About how long the prompt is, or ``None`` when it leaves the model no room to answer."""
-        sent = input_tokens_prior(self.pool.messages(query, arm))
-        room = self.pool.model(arm.model).context_window - sent
-        return sent if room >= min(_LEAST_ROOM, arm.budget or _LEAST_ROOM) else None
+    def _expected(self, vector: Vectors | None) -> tuple[Floats, Floats, Floats]:
+        """Quality, output tokens and standard deviation of every arm of the pool, (A,) each."""
+        if self._view is None:
+            return self._base
+        if vector is None:
+            raise PredictorError("this predictor needs the query's embedding")
+        predicted = self._view.predict(vector)
+        if len(self._learned) == len(self.pool.arms):
+            return predicted.quality, predicted.output_tokens, predicted.quality_std
+        quality, tokens, std = (array.copy() for array in self._base)
+        quality[self._positions] = predicted.quality
+        tokens[self._positions] = predicted.output_tokens
+        std[self._positions] = predicted.quality_std
+        return quality, tokens, std
 
-    def _estimate(
-        self, arm: Arm, sent: int, quality: NDArray[np.float64], tokens: NDArray[np.float64], std: NDArray[np.float64]
-    ) -> Estimate:
-        position = self._index[arm]
-        expected = float(tokens[position])
-        cost = self.pool.cost_usd(arm.model, Usage(sent, 0)) + expected * self.pool.prices(arm.model)[1] * 1e-6
-        return Estimate(arm, float(quality[position]), float(std[position]), sent, expected, cost)
+    def _prompts(self, query: Query) -> _Prompts:
+        """What the query's prompts cost; kept for a while, because every step of a run asks."""
+        key = tuple((message["role"], message["content"]) for message in query.messages)
+        found = self._seen.get(key)
+        if found is None:
+            found = _prompts(self.pool, self._tariff, query)
+            if len(self._seen) >= _QUERIES_KEPT:
+                self._seen.clear()
+            self._seen[key] = found
+        return found
 
 
-def _prior_arrays(
-    pool: Pool, learned: set[ModelId]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tariff:
+    """What each arm of a pool charges (USD per million tokens) and holds (tokens), (A,) each."""
+
+    input: Floats
+    dearest_input: Floats
+    output: Floats
+    window: Floats
+    most_output: Floats
+    least_room: Floats
+
+
+def _tariff(pool: Pool) -> _Tariff:
+    rows = []
+    for arm in pool.arms:
+        model, (fresh, output, cached) = pool.model(arm.model), pool.prices(arm.model)
+        limits = [limit for limit in (arm.budget, model.max_output_tokens) if limit is not None]
+        least_room = min(_LEAST_ROOM, arm.budget or _LEAST_ROOM)
+        rows.append((fresh, max(fresh, cached), output, model.context_window, min(limits, default=np.inf), least_room))
+    return _Tariff(*np.array(rows, dtype=np.float64).T)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Prompts:
+    """One query's prompts, (A,) each: about how long, their price, what one request can cost, is there room."""
+
+    tokens: Places
+    input_usd: Floats
+    worst_usd: Floats
+    can_read: NDArray[np.bool_]
+
+
+def _prompts(pool: Pool, tariff: _Tariff, query: Query) -> _Prompts:
+    lengths: dict[Budget, tuple[int, int]] = {}
+    for arm in pool.arms:
+        if arm.budget not in lengths:  # prompts differ by budget alone
+            messages = pool.messages(query, arm)
+            lengths[arm.budget] = input_tokens_prior(messages), input_tokens_bound(messages)
+    prior, bound = np.array([lengths[arm.budget] for arm in pool.arms], dtype=np.intp).T
+    room = tariff.window - prior
+    limit = np.maximum(np.minimum(room, tariff.most_output), 1.0)
+    worst = USD_PER_PRICE * (bound * tariff.dearest_input + limit * tariff.output)
+    return _Prompts(prior, USD_PER_PRICE * prior * tariff.input, worst, room >= tariff.least_room)
+
+
+def _prior_arrays(pool: Pool, learned: set[ModelId]) -> tuple[Floats, Floats, Floats]:
     """Prior quality, output tokens and standard deviation of every arm, (A,) each."""
     quality = np.zeros(len(pool.arms))
     for position, arm in enumerate(pool.arms):
@@ -145,10 +208,10 @@ def _prior_arrays(
     return quality, tokens, np.full(len(pool.arms), PRIOR_STD)
 
 
-def _prior_reference(pool: Pool, tokens: NDArray[np.float64]) -> float:
+def _prior_reference(pool: Pool, tokens: Floats) -> float:
     """The dearest arm's cost for a question of 100 tokens: the unit of cost of a pool without a predictor."""
     costs = [
-        pool.cost_usd(arm.model, Usage(_USUAL_QUESTION, 0)) + float(count) * pool.prices(arm.model)[1] * 1e-6
+        pool.cost_usd(arm.model, Usage(_USUAL_QUESTION, 0)) + float(count) * pool.prices(arm.model)[1] * USD_PER_PRICE
         for arm, count in zip(pool.arms, tokens, strict=True)
     ]
     dearest = max(costs)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from curveroute.agent.chat.seam import Chat
     from curveroute.agent.pool import Pool
     from curveroute.agent.propose import Outlooker
+    from curveroute.agent.types import Verdict
     from curveroute.agent.verify.calibrate import Calibrator
 
 _JUDGE = ".judge"
@@ -78,9 +79,9 @@ async def review_run(
         words[best.attempt_id] = judgement.log_odds(bench.pool.spec.judge_reliability), judgement.reason
         answers = _with_verdicts(bench, inquiry, attempts, words)
     before = {attempt.attempt_id: attempt.verdict for attempt in attempts}
-    changed = tuple(attempt for attempt in answers if before[attempt.attempt_id] != attempt.verdict)
+    changed = tuple(attempt for attempt in answers if _differ(before[attempt.attempt_id], attempt.verdict))
     rest = [attempt for attempt in attempts if not is_answer(attempt)]
-    turn = next_turn(bench.pool, bench.outlooker, inquiry, (*rest, *calls, *answers), step)
+    turn = next_turn(bench.outlooker, inquiry, (*rest, *calls, *answers), step)
     return Reviewed(changed, calls, turn)
 
 
@@ -88,9 +89,21 @@ def _with_verdicts(
     bench: Bench, inquiry: Inquiry, attempts: Sequence[Attempt], words: dict[AttemptId, tuple[float, str]]
 ) -> tuple[Attempt, ...]:
     answers = [attempt for attempt in attempts if is_answer(attempt)]
-    quality = {candidate.arm: candidate.quality for candidate in inquiry.candidates}
+    asked = [attempt.arm for attempt in answers]
+    quality = {candidate.arm: candidate.quality for candidate in inquiry.candidates if candidate.arm in asked}
     verdicts = review(inquiry.query.text, answers, quality, bench.calibrator, words)
-    return tuple(replace(attempt, verdict=verdicts[attempt.attempt_id]) for attempt in answers)
+    return tuple(
+        replace(attempt, verdict=verdict) if _differ(attempt.verdict, verdict) else attempt
+        for attempt in answers
+        for verdict in [verdicts[attempt.attempt_id]]
+    )
+
+
+def _differ(before: Verdict | None, now: Verdict | None) -> bool:
+    """Whether a verdict is news. The score follows from the signals, which a checkpoint brings back as lists."""
+    if before is None or now is None:
+        return before is not now
+    return (before.score, before.reason, before.detail) != (now.score, now.reason, now.detail)
 
 
 def _words_so_far(pool: Pool, attempts: Sequence[Attempt]) -> dict[AttemptId, tuple[float, str]]:
@@ -112,6 +125,7 @@ def _worth_judging(bench: Bench, inquiry: Inquiry, best: Attempt, attempts: Sequ
         inquiry.query,
         best,
         best.verdict.score,
+        inquiry.plan.criteria,
         tradeoff=inquiry.knobs.tradeoff,
         reference_cost_usd=bench.outlooker.reference_cost_usd,
         left_usd=left_usd(inquiry.knobs.max_cost_usd, attempts),

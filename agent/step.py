@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from curveroute.agent.escalate import Situation, Step, next_step, why_not
 from curveroute.agent.posterior import Belief, observe, truncate
-from curveroute.agent.probe import Ask, request_bounds
+from curveroute.agent.probe import Ask
 from curveroute.agent.types import Arm, Attempt, AttemptId, Decision, Rejection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from curveroute.agent.pool import Pool
+    from curveroute.agent.escalate import Floats, Mask
     from curveroute.agent.propose import Outlooker
     from curveroute.agent.types import Estimate, Plan, Query, Role, RunId
+
+    Answer = tuple[int, Attempt]
 
 MAX_STEPS = 8
 _REJECTIONS_KEPT = 32
@@ -86,115 +89,120 @@ def left_usd(cap_usd: float | None, attempts: Sequence[Attempt]) -> float:
     return math.inf if cap_usd is None else max(cap_usd - spent_usd(attempts), 0.0)
 
 
-def next_turn(pool: Pool, outlooker: Outlooker, inquiry: Inquiry, attempts: Sequence[Attempt], step: int) -> Turn:
+def next_turn(outlooker: Outlooker, inquiry: Inquiry, attempts: Sequence[Attempt], step: int) -> Turn:
     """What the rule does next.
 
     Args:
-        pool: prices and reliability.
-        outlooker: covariance and the unit of cost.
+        outlooker: worst cases, covariance, reliability and the unit of cost.
         inquiry: what was planned.
         attempts: every call so far, answers with their verdicts.
         step: number of this decision in the run, from 1.
 
     Raises:
-        CapTooSmall: nothing was answered yet and no arm fits under the cap.
+        CapTooSmall: nothing was asked yet and no arm fits under the cap.
     """
+    arms = inquiry.arms
     answers = [attempt for attempt in attempts if is_answer(attempt)]
-    situation = _situation(pool, outlooker, inquiry, attempts)
+    situation = _situation(outlooker, inquiry, arms, attempts)
+    chosen = _stop_early(situation, step) if answers else None
+    if chosen is None:
+        first, partners = (None, ()) if answers else _opening(arms, inquiry.plan, situation)
+        chosen = next_step(situation, first=first, partners=partners)
+    asks = _asks(inquiry.run_id, step, arms, situation, chosen, "escalation" if answers else "probe")
+    return Turn(_decision(step, arms, situation, chosen), asks)
+
+
+def _stop_early(situation: Situation, step: int) -> Step | None:
+    """An end that is not the rule's: enough steps, or every call failed and the cap holds no one else."""
+    net = np.zeros(situation.quality.size)
     if step > MAX_STEPS:
-        stopped = Step((), f"{MAX_STEPS} steps are enough", "best_so_far", False, np.zeros(len(inquiry.candidates)))
-        return Turn(_decision(step, inquiry.arms, situation, stopped), ())
-    first, partners = _opening(inquiry.arms, inquiry.plan) if not answers else (None, ())
-    chosen = _stop_without_answer(situation) if answers else None
-    chosen = chosen or next_step(situation, first=first, partners=partners)
-    asks = _asks(inquiry, step, situation, chosen, "escalation" if answers else "probe")
-    return Turn(_decision(step, inquiry.arms, situation, chosen), asks)
-
-
-def _stop_without_answer(situation: Situation) -> Step | None:
-    """The end of a run whose every call failed: nobody is left to ask, or the cap holds no one else."""
+        return Step((), f"{MAX_STEPS} steps are enough", "best_so_far", False, net)
     if situation.best is not None or (situation.open & (situation.worst_usd <= situation.left_usd)).any():
         return None
     reason = "every call failed, and the cap holds no other arm" if situation.open.any() else "every arm was tried"
-    return Step((), reason, "best_so_far", False, np.zeros(len(situation.quality)))
+    return Step((), reason, "best_so_far", False, net)
 
 
-def _situation(pool: Pool, outlooker: Outlooker, inquiry: Inquiry, attempts: Sequence[Attempt]) -> Situation:
-    arms, query = inquiry.arms, inquiry.query
-    answers = [attempt for attempt in attempts if is_answer(attempt)]
-    tried = {attempt.arm for attempt in answers}
-    good = [attempt.verdict.score for attempt in answers if attempt.verdict is not None and attempt.error is None]
-    remaining = np.array([arm in inquiry.plan.arms and arm not in tried for arm in arms])
-    if answers and not good and not remaining.any():
-        # Every planned arm failed: what the planner left out is better than nothing.
-        remaining = np.array([arm not in tried for arm in arms])
-    worst = [request_bounds(pool, arm, pool.messages(query, arm)).cost_usd for arm in arms]
+def _situation(outlooker: Outlooker, inquiry: Inquiry, arms: list[Arm], attempts: Sequence[Attempt]) -> Situation:
+    answers = [(arms.index(attempt.arm), attempt) for attempt in attempts if is_answer(attempt)]
+    good = [one.verdict.score for _, one in answers if one.verdict is not None and one.error is None]
+    places = outlooker.places(arms)
+    quality = np.array([candidate.quality for candidate in inquiry.candidates])
+    worst = outlooker.worst_usd(inquiry.query, places)
+    left = left_usd(inquiry.knobs.max_cost_usd, attempts)
     return Situation(
-        quality=_believed(outlooker, inquiry.candidates, answers).mean,
+        quality=_believed(Belief(quality, outlooker.covariance(places)), arms, answers) if answers else quality,
         cost_usd=np.array([candidate.cost_usd for candidate in inquiry.candidates]),
-        worst_usd=np.array(worst),
-        open=remaining,
+        worst_usd=worst,
+        open=_open(arms, inquiry.plan, answers, worst <= left, answered=bool(good)),
         best=max(good, default=None),
         tradeoff=inquiry.knobs.tradeoff,
         reference_cost_usd=outlooker.reference_cost_usd,
-        left_usd=left_usd(inquiry.knobs.max_cost_usd, attempts),
+        left_usd=left,
         reliability=outlooker.reliability,
     )
 
 
-def _believed(outlooker: Outlooker, candidates: Sequence[Estimate], answers: Sequence[Attempt]) -> Belief:
-    """The heads' belief, conditioned on every verdict; a failed call says nothing about quality."""
-    arms = [candidate.arm for candidate in candidates]
-    belief = Belief(np.array([candidate.quality for candidate in candidates]), outlooker.covariance(arms))
-    for attempt in answers:
+def _open(arms: list[Arm], plan: Plan, answers: Sequence[Answer], fits: Mask, *, answered: bool) -> Mask:
+    """The arms that may be asked: planned, not tried, and of no model whose call failed for good.
+
+    As long as there is no answer, anyone whom the cap holds is better than nobody: first what the plan left out, then
+    the failed models' other budgets.
+    """
+    untried = np.ones(len(arms), dtype=np.bool_)
+    untried[[index for index, _ in answers]] = False
+    failed = {attempt.arm.model for _, attempt in answers if attempt.error is not None}
+    sound = np.array([arm.model not in failed for arm in arms]) & untried if failed else untried
+    wanted = set(plan.arms) if len(plan.arms) < len(arms) else None
+    planned = sound if wanted is None else np.array([arm in wanted for arm in arms]) & sound
+    if answered or (planned & fits).any():
+        return planned
+    return next((one for one in (sound, untried) if (one & fits).any()), planned)
+
+
+def _believed(belief: Belief, arms: list[Arm], answers: Sequence[Answer]) -> Floats:
+    """Qualities conditioned on every verdict; a failed call says nothing about quality."""
+    for index, attempt in answers:
         if attempt.error is not None or attempt.verdict is None:
             continue
-        index = arms.index(attempt.arm)
         if attempt.verdict.reason == "truncated":
             belief = truncate(belief, index, arms, attempt.verdict.score)
         else:
             belief = observe(belief, index, attempt.verdict.score)
-    return belief
+    return belief.mean
 
 
-def _opening(arms: Sequence[Arm], plan: Plan) -> tuple[int | None, tuple[int, ...]]:
-    """The planner's first arm, if it spoke; and who may be asked beside it when probing is worth it."""
+def _opening(arms: list[Arm], plan: Plan, situation: Situation) -> tuple[int | None, tuple[int, ...]]:
+    """The planner's first arm, if it spoke; and who may be asked beside the first one when probing is worth it."""
+    able = situation.open & (situation.worst_usd <= situation.left_usd)
     first = arms.index(plan.arms[0]) if plan.source == "planner" and plan.arms[0] in arms else None
-    if not plan.probe:
+    if not plan.probe or not able.any():
         return first, ()
-    lead = arms[first] if first is not None else plan.arms[0]
-    others = [index for index, arm in enumerate(arms) if arm.model != lead.model and arm in set(plan.arms)]
+    lead = arms[first if first is not None and able[first] else int(np.flatnonzero(able)[0])]
+    others = [index for index in np.flatnonzero(able).tolist() if arms[index].model != lead.model]
     return first, tuple(others[:_PARTNERS])
 
 
-def _asks(inquiry: Inquiry, step: int, situation: Situation, chosen: Step, role: Role) -> tuple[Ask, ...]:
+def _asks(run_id: RunId, step: int, arms: list[Arm], situation: Situation, chosen: Step, role: Role) -> tuple[Ask, ...]:
     """One ask an arm. What the cap holds beyond their worst cases is shared out, for repeated requests."""
-    arms = [inquiry.arms[index] for index in chosen.arms]
     worst = [float(situation.worst_usd[index]) for index in chosen.arms]
-    spare = 0.0 if math.isinf(situation.left_usd) else max(situation.left_usd - math.fsum(worst), 0.0)
-    share = spare * (1.0 - 1e-9) / max(len(worst), 1)
+    share = math.inf
+    if not math.isinf(situation.left_usd):
+        share = max(situation.left_usd - math.fsum(worst), 0.0) * (1.0 - 1e-9) / max(len(worst), 1)
     return tuple(
-        Ask(
-            AttemptId(f"{inquiry.run_id}.{step}.{number}"),
-            role,
-            arm,
-            reserve_usd=math.inf if math.isinf(situation.left_usd) else one + share,
-        )
-        for number, (arm, one) in enumerate(zip(arms, worst, strict=True), start=1)
+        Ask(AttemptId(f"{run_id}.{step}.{number}"), role, arms[index], reserve_usd=one + share)
+        for number, (index, one) in enumerate(zip(chosen.arms, worst, strict=True), start=1)
     )
 
 
 def _decision(step: int, arms: Sequence[Arm], situation: Situation, chosen: Step) -> Decision:
-    rejected = tuple(
-        Rejection(arm, reason, float(net))
-        for arm, reason, net in zip(arms, why_not(situation, chosen), chosen.net, strict=True)
-        if reason
-    )
+    lost = zip(arms, why_not(situation, chosen), chosen.net.tolist(), strict=True)
+    rejected = (Rejection(arm, reason, net) for arm, reason, net in lost if reason)
     return Decision(
         step=step,
         arms=tuple(arms[index] for index in chosen.arms),
         reason=chosen.reason,
         status=chosen.status,
         committed=chosen.committed,
-        rejected=rejected[:_REJECTIONS_KEPT],
+        rejected=tuple(islice(rejected, _REJECTIONS_KEPT)),
     )

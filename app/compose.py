@@ -63,9 +63,21 @@ def compose_parts(
     predictor: str | Path | None = None,
     embedder: Embedder | None = None,
     ledger: LedgerPort | None = None,
+    allow: tuple[str, ...] = (),
+    deny: tuple[str, ...] = (),
     on_progress: Progress | None = None,
 ) -> Parts:
-    """Everything a run needs, checked before anything is sent or spent.
+    """Everything a run needs, checked before anything is opened, sent or spent.
+
+    Args:
+        pool_name: name or path of the pool.
+        settings: where things are kept; by default read from the environment.
+        predictor: a predictor's folder, instead of the one that the pool names.
+        embedder: what the predictor was fitted with, when that is not the default.
+        ledger: where runs are written; by default the one of the settings.
+        allow: models that runs will be restricted to; only checked here.
+        deny: models that runs will do without; only checked here.
+        on_progress: told about weights being fetched.
 
     Raises:
         SetupError: a part that cannot be had; the message names it and the remedy.
@@ -78,6 +90,7 @@ def compose_parts(
 
     settings = settings or load_settings()
     pool = load_pool(pool_name)
+    pool.restricted(allow, deny)
     embedder = embedder or default_embedder()
     fitted = find_predictor(pool, predictor)
     if fitted is not None:
@@ -158,6 +171,7 @@ def _local_endpoint(spec: ModelSpec, servers: LocalServers, parallel: int, on_pr
         ),
         served_as=spec.served_as or spec.id,
         revive=revive,
+        reuse=False,
         logprobs="logprobs" in spec.capabilities,
         concurrency=parallel,
         timeout_s=spec.timeout_s,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -21,22 +22,60 @@ class Portal:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
 
     def call(self, work: Coroutine[object, object, T]) -> T:
         """Wait for ``work``; an interrupt cancels it and waits until it has cleaned up."""
-        future = asyncio.run_coroutine_threadsafe(work, self._running())
+        loop, thread = self._running()
+        if thread is threading.current_thread():
+            work.close()
+            message = "a synchronous call from inside the portal's own event loop would wait for itself; await instead"
+            raise RuntimeError(message)
+        outcome: Future[T] = Future()
+        started: list[asyncio.Task[T]] = []
+        loop.call_soon_threadsafe(_start, loop, work, outcome, started)
         try:
-            return future.result()
+            return outcome.result()
         except BaseException:
-            future.cancel()
+            if not outcome.done():
+                loop.call_soon_threadsafe(_stop, started)
+                wait([outcome])
             raise
 
-    def _running(self) -> asyncio.AbstractEventLoop:
+    def _running(self) -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
         with self._lock:
-            if self._loop is None:
+            if self._loop is None or self._thread is None or not self._thread.is_alive():  # a forked child has none
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="curveroute-portal", daemon=True).start()
-            return self._loop
+                self._thread = threading.Thread(target=self._loop.run_forever, name="curveroute-portal", daemon=True)
+                self._thread.start()
+            return self._loop, self._thread
+
+
+def _start(
+    loop: asyncio.AbstractEventLoop,
+    work: Coroutine[object, object, T],
+    outcome: Future[T],
+    started: list[asyncio.Task[T]],
+) -> None:
+    task = loop.create_task(work)
+    started.append(task)
+    task.add_done_callback(lambda done: _hand_over(done, outcome))
+
+
+def _stop(started: list[asyncio.Task[T]]) -> None:
+    started[0].cancel()
+
+
+def _hand_over(done: asyncio.Task[T], outcome: Future[T]) -> None:
+    if done.cancelled():
+        outcome.cancel()
+        outcome.set_running_or_notify_cancel()
+        return
+    error = done.exception()
+    if error is None:
+        outcome.set_result(done.result())
+    else:
+        outcome.set_exception(error)
 
 
 PORTAL = Portal()

@@ -88,7 +88,6 @@ class Route(BaseModel):
             "model": self.model,
             "budget": self.budget,
             "status": self.status,
-            "reason": self.reason,
             "cost_usd": self.cost_usd,
             "run_id": self.run_id,
             "attempts": [_attempt_json(attempt) for attempt in self.attempts],
@@ -112,7 +111,6 @@ def _attempt_json(attempt: Attempt) -> JsonObject:
         "finish_reason": attempt.finish_reason,
         "latency_s": round(attempt.latency_s, 4),
         "verdict": None if verdict is None else {"score": verdict.score, "reason": verdict.reason},
-        "error": attempt.error,
     }
 
 

@@ -6,28 +6,29 @@ callbacks and streams look the same however it is embedded.
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
 
-from curveroute.agent.errors import AllArmsFailed
+from curveroute.agent.errors import AllArmsFailed, SettingError
 from curveroute.compose import compose_parts
-from curveroute.conversation import conversation_of
-from curveroute.graphs.build import build
 from curveroute.graphs.context import Context, Parts
+from curveroute.graphs.conversation import conversation_of
+from curveroute.graphs.graph import build
 from curveroute.portal import PORTAL
 from curveroute.route import Route
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, Iterator
     from pathlib import Path
     from types import TracebackType
 
     from curveroute.agent.embed.seam import Embedder
     from curveroute.agent.ledger import LedgerPort
     from curveroute.agent.settings import Settings
-    from curveroute.conversation import Given
+    from curveroute.graphs.conversation import Given
     from curveroute.graphs.events import RunEvent
 
 
@@ -121,46 +122,48 @@ class Router(Runnable[Any, Route]):
             while (piece := PORTAL.call(_next(pieces))) is not None:
                 yield piece
         finally:
-            PORTAL.call(_close(pieces))
+            PORTAL.call(pieces.aclose())
 
     async def astream(
         self,
         input: Given,
         config: RunnableConfig | None = None,
         **overrides: Any,  # noqa: ANN401
-    ) -> AsyncIterator[Route]:
+    ) -> AsyncGenerator[Route, None]:
         """Answer one query in pieces that add up to what :meth:`ainvoke` returns.
 
         Only the committed answer's text is in them: live where the run is committed before it is written, else at
         once when it is accepted. The last piece carries the rest of the route.
         """
         told = ""
-        async for event in self.events(input, config, **overrides):
-            if isinstance(event, Route):
-                yield event.model_copy(update={"answer": ""})
-            elif event["type"] == "token":
-                told += event["text"]
-                yield Route(answer=event["text"])
-            elif event["type"] == "commit" and event["text"] != told:
-                yield Route(answer=event["text"], restart=bool(told))
+        async with aclosing(self.events(input, config, **overrides)) as events:
+            async for event in events:
+                if isinstance(event, Route):
+                    yield event.model_copy(update={"answer": ""})
+                elif event["type"] == "token":
+                    told += event["text"]
+                    yield Route(answer=event["text"])
+                elif event["type"] == "commit" and event["text"] != told:
+                    yield Route(answer=event["text"], restart=bool(told))
 
     async def events(
         self,
         input: Given,
         config: RunnableConfig | None = None,
         **overrides: Any,  # noqa: ANN401
-    ) -> AsyncIterator[RunEvent | Route]:
+    ) -> AsyncGenerator[RunEvent | Route, None]:
         """Everything that a run tells, in order, and the route at the end."""
         state = {"messages": conversation_of(input)}
         output: dict[str, Any] = {}
         stream = self.graph.astream(
             cast("Any", state), config=config, context=self._context(overrides), stream_mode=["custom", "values"]
         )
-        async for mode, chunk in stream:
-            if mode == "custom":
-                yield cast("RunEvent", chunk)
-            else:
-                output = cast("dict[str, Any]", chunk)
+        async with aclosing(cast("AsyncGenerator[Any, None]", stream)) as chunks:  # a reader who leaves ends the run
+            async for mode, chunk in chunks:
+                if mode == "custom":
+                    yield cast("RunEvent", chunk)
+                else:
+                    output = cast("dict[str, Any]", chunk)
         yield _whole(Route.from_output(output))
 
     def close(self) -> None:
@@ -197,8 +200,6 @@ def context_with(context: Context, overrides: dict[str, Any]) -> Context:
     Raises:
         SettingError: an unknown setting, or a value out of range.
     """
-    from curveroute.agent.errors import SettingError
-
     known = {"tradeoff", "max_cost_usd", "plan", "judge", "allow", "deny"}
     unknown = sorted(set(overrides) - known)
     if unknown:
@@ -213,11 +214,5 @@ def _whole(route: Route) -> Route:
     return route
 
 
-async def _next(pieces: AsyncIterator[Route]) -> Route | None:
+async def _next(pieces: AsyncGenerator[Route, None]) -> Route | None:
     return await anext(pieces, None)
-
-
-async def _close(pieces: AsyncIterator[Route]) -> None:
-    aclose = getattr(pieces, "aclose", None)
-    if aclose is not None:
-        await aclose()

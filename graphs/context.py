@@ -7,6 +7,7 @@ travel in the context or are bound when the graph is built.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
@@ -74,9 +75,30 @@ class Context:
     parts: Annotated[object, SkipJsonSchema()] = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.tradeoff <= 1:
-            raise SettingError(f"tradeoff is {self.tradeoff}, outside 0 (quality only) to 1 (cost only)")
-        if self.max_cost_usd is not None and not 0 < self.max_cost_usd < float("inf"):
+        if not (_is_number(self.tradeoff) and 0 <= self.tradeoff <= 1):
+            raise SettingError(f"tradeoff is {self.tradeoff!r}, outside 0 (quality only) to 1 (cost only)")
+        if self.max_cost_usd is not None and not (
+            _is_number(self.max_cost_usd) and 0 < self.max_cost_usd < float("inf")
+        ):
             raise SettingError(
-                f"max_cost_usd is {self.max_cost_usd}; give a positive number of USD, or none for no cap"
+                f"max_cost_usd is {self.max_cost_usd!r}; give a positive number of USD, or none for no cap"
             )
+        for name in ("plan", "judge"):
+            if not isinstance(getattr(self, name), bool):
+                raise SettingError(f"{name} is {getattr(self, name)!r}; give true or false")
+        for name in ("allow", "deny"):
+            object.__setattr__(self, name, _names(name, getattr(self, name)))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _names(setting: str, value: object) -> tuple[str, ...]:
+    """Model ids as a tuple; JSON brings a list."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise SettingError(f"{setting} is {value!r}; give a list of model ids")
+    names = tuple(value)
+    if not all(isinstance(name, str) for name in names):
+        raise SettingError(f"{setting} is {value!r}; give a list of model ids")
+    return names

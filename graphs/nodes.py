@@ -9,6 +9,7 @@ import uuid
 from typing import TYPE_CHECKING, cast
 
 from langgraph.runtime import Runtime
+from langgraph.types import Overwrite
 
 from curveroute.agent.errors import CapTooSmall
 from curveroute.agent.ledger.events import AttemptMade, RunEnd, RunStart, Totals, VerdictGiven
@@ -19,6 +20,7 @@ from curveroute.agent.review import Bench, review_run
 from curveroute.agent.step import Inquiry, is_answer, left_usd, next_turn, spent_usd
 from curveroute.agent.types import Attempt, AttemptId, Query, RunId
 from curveroute.graphs.context import Context, Parts
+from curveroute.graphs.conversation import conversation_of
 from curveroute.graphs.events import emit
 from curveroute.graphs.state import Output, ProbeInput, State, Update
 
@@ -39,12 +41,12 @@ class Nodes:
     async def propose(self, state: State, runtime: Runtime[Context]) -> Update:
         """Embed the query and estimate every eligible arm."""
         context, parts = self._given(runtime)
-        query = Query(tuple(state["messages"]))
+        query = Query(tuple(conversation_of(state.get("messages") or [])))
         check_query(query)
         arms = parts.pool.restricted(context.allow, context.deny)
         vector = (await parts.embedder.embed([query.text]))[0] if parts.outlooker.needs_embedding else None
         candidates = parts.outlooker.estimates(vector, query, arms, context.tradeoff)
-        run_id = state.get("run_id") or RunId(uuid.uuid4().hex)
+        run_id = RunId(uuid.uuid4().hex)
         start = RunStart(run_id, parts.pool.name, query.text, context.tradeoff, context.max_cost_usd)
         await parts.ledger.start_run(start)
         emit(runtime, {"type": "candidates", "run_id": run_id, "candidates": candidates})
@@ -52,8 +54,7 @@ class Nodes:
             "run_id": run_id,
             "query": query,
             "candidates": candidates,
-            "reference_cost_usd": parts.outlooker.reference_cost_usd,
-            "attempts": {},
+            "attempts": cast("dict[AttemptId, Attempt]", Overwrite({})),  # a thread may hold an earlier run's
             "decisions": (),
         }
 
@@ -70,13 +71,13 @@ class Nodes:
                 state["query"],
                 candidates,
                 tradeoff=context.tradeoff,
-                reference_cost_usd=state["reference_cost_usd"],
+                reference_cost_usd=parts.outlooker.reference_cost_usd,
                 left_usd=left_usd(context.max_cost_usd, ()),
                 attempt_id=AttemptId(f"{state['run_id']}.plan"),
             )
         inquiry = Inquiry(state["run_id"], state["query"], candidates, plan, context)
         try:
-            turn = next_turn(parts.pool, parts.outlooker, inquiry, asked, 1)
+            turn = next_turn(parts.outlooker, inquiry, asked, 1)
         except CapTooSmall as error:
             end = RunEnd("failed", str(error), totals=_totals(asked), plan=plan, candidates=candidates)
             await parts.ledger.record(state["run_id"], *_made(parts, asked), end)
@@ -159,12 +160,13 @@ class Nodes:
         }
 
     def _given(self, runtime: Runtime[Context]) -> tuple[Context, Parts]:
-        context = runtime.context or self._default or Context()
+        """This run's settings and parts; what a parent graph or a client leaves open comes from the defaults."""
+        context = runtime.context if isinstance(runtime.context, Context) else self._default or Context()
         parts = context.parts or (self._default.parts if self._default else None)
-        if parts is None:
+        if not isinstance(parts, Parts):
             message = "the graph has no parts: pass Context(parts=…), or bind them with build(Context(parts=…))"
             raise TypeError(message)
-        return context, cast("Parts", parts)
+        return context, parts
 
 
 def best_attempt(attempts: tuple[Attempt, ...]) -> Attempt | None:

@@ -11,7 +11,28 @@ from typing_extensions import TypedDict
 
 from curveroute.agent.probe import Ask
 from curveroute.agent.step import Turn
-from curveroute.agent.types import Attempt, AttemptId, Decision, Estimate, Message, Plan, Query, RunId, Status
+from curveroute.agent.types import (
+    Arm,
+    Attempt,
+    AttemptId,
+    Decision,
+    Estimate,
+    Message,
+    Plan,
+    Query,
+    Rejection,
+    RunId,
+    Status,
+    Usage,
+    Verdict,
+)
+
+STATE_TYPES = (Arm, Ask, Attempt, Decision, Estimate, Plan, Query, Rejection, Turn, Usage, Verdict)
+"""Every class that a checkpoint of this graph holds: ``JsonPlusSerializer(allowed_msgpack_modules=STATE_TYPES)``.
+
+A serializer without the list warns about each of them. With ``LANGGRAPH_STRICT_MSGPACK=true`` LangGraph finds them by
+itself when the graph is compiled.
+"""
 
 
 def merge_attempts(known: dict[AttemptId, Attempt], fresh: dict[AttemptId, Attempt]) -> dict[AttemptId, Attempt]:
@@ -47,7 +68,6 @@ class Update(Output, total=False):
     """What a node may write."""
 
     query: Query
-    reference_cost_usd: float
     turn: Turn
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _FEWEST_QUERIES = 20
 _MOST_BESIDE = 3
 _DRAWS = 3
+_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +99,8 @@ async def train(
     """
     curves = curves_of(rows)
     prices = None if output_prices is None else _prices_of(curves.arms, output_prices)
-    vectors = []
-    for start in range(0, len(curves.queries), 64):
-        vectors.append(await embedder.embed(curves.queries[start : start + 64]))
-        if watch is not None:
-            watch(min(start + 64, len(curves.queries)), len(curves.queries))
     predictor = Predictor(embedder=embedder.name).fit(
-        np.concatenate(vectors),
+        await _embedded(curves.queries, embedder, watch),
         curves.quality,
         curves.output_tokens,
         cost_usd=curves.cost_usd,
@@ -114,6 +110,17 @@ async def train(
     )
     calibrator = train_calibrator(rows, curves, predictor.loo_quality_, seed=seed)
     return predictor.with_calibrator(calibrator.to_weights())
+
+
+async def _embedded(
+    queries: Sequence[str], embedder: Embedder, watch: Callable[[int, int], None] | None
+) -> NDArray[np.float32]:
+    vectors = []
+    for start in range(0, len(queries), _BATCH):
+        vectors.append(await embedder.embed(queries[start : start + _BATCH]))
+        if watch is not None:
+            watch(min(start + _BATCH, len(queries)), len(queries))
+    return np.concatenate(vectors)
 
 
 def _prices_of(arms: Sequence[Arm], output_prices: Mapping[str, float]) -> list[float]:

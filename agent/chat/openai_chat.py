@@ -7,6 +7,7 @@ awaiting task closes the connection, which stops the server.
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import time
 from dataclasses import dataclass, field
@@ -16,12 +17,12 @@ from weakref import WeakKeyDictionary
 from curveroute.agent.chat.retry import RetryPolicy, is_mendable, retry_after_s
 from curveroute.agent.chat.seam import Call, Reply
 from curveroute.agent.errors import LocalServerError, ModelCallError
-from curveroute.agent.types import FinishReason, JsonValue, ModelId, Usage
+from curveroute.agent.types import FinishReason, JsonValue, Message, ModelId, Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-    from openai import APIError, AsyncOpenAI
+    from openai import APIConnectionError, AsyncOpenAI
     from openai.types import CompletionUsage
     from openai.types.chat import ChatCompletionChunk
 
@@ -35,6 +36,12 @@ _FINISH: dict[str, FinishReason] = {
 _CONNECT_TIMEOUT_S = 10.0
 # Servers close idle connections after five seconds; a request sent into that moment is lost, so ours are closed before.
 _IDLE_S = 2.0
+_LONGEST_REASON = 600
+_HIDDEN = "[the key]"
+_TEMPLATE_TOKENS_PER_MESSAGE = 16
+_NEVER_SENT = frozenset(
+    {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol", "LocalProtocolError"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,8 @@ class Endpoint:
         concurrency: calls in flight at most.
         timeout_s: for one request, from sending to the last byte.
         limit_field: the request's name for the token limit; newer endpoints say ``max_completion_tokens``.
+        reuse: keep connections open between requests. llama.cpp's server drops a reused connection now and then, and a
+            new one costs nothing on this machine, so its endpoints do not.
         extra_body: further fields of the request.
     """
 
@@ -61,12 +70,13 @@ class Endpoint:
     concurrency: int = 8
     timeout_s: float = 120.0
     limit_field: str = "max_tokens"
+    reuse: bool = True
     extra_body: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class _PerLoop:
-    clients: dict[str, AsyncOpenAI] = field(default_factory=dict)
+    clients: dict[tuple[str, str], AsyncOpenAI] = field(default_factory=dict, repr=False)
     slots: dict[ModelId, asyncio.Semaphore] = field(default_factory=dict)
 
 
@@ -111,8 +121,9 @@ class OpenAIChat:
         endpoint = self._endpoints.get(call.arm.model)
         if endpoint is None:
             raise ModelCallError(f"model {call.arm.model!r} has no endpoint in this pool")
-        started, lost, tried, revived = self._clock(), 0, 0, False
+        lost, tried, revived = 0, 0, False
         async with self._slot(call.arm.model, endpoint):
+            started = self._clock()
             while True:
                 tried += 1
                 try:
@@ -120,12 +131,12 @@ class OpenAIChat:
                     return _reply(call, gathered, self._clock() - started, lost)
                 except _Failed as failure:
                     lost += failure.ambiguous
-                    wait = await self._next_wait(failure, tried, may_resend)
+                    wait = self._next_wait(failure, tried, may_resend)
                     if wait is None:
                         raise failure.as_error(call.arm.model, tried, lost) from failure.__cause__
                     if failure.lost_connection and endpoint.revive is not None and not revived:
                         revived = True
-                        await endpoint.revive()
+                        await _revive(endpoint.revive, lost)
                     await self._sleep(wait)
 
     async def aclose(self) -> None:
@@ -134,7 +145,7 @@ class OpenAIChat:
         for client in held.clients.values() if held else ():
             await client.close()
 
-    async def _next_wait(self, failure: _Failed, tried: int, may_resend: Callable[[], bool] | None) -> float | None:
+    def _next_wait(self, failure: _Failed, tried: int, may_resend: Callable[[], bool] | None) -> float | None:
         if not failure.mendable or failure.streamed:
             return None
         wait = self._retry.wait_s(tried, failure.retry_after_s)
@@ -144,8 +155,6 @@ class OpenAIChat:
 
     async def _request(self, endpoint: Endpoint, call: Call, on_token: Callable[[str], None] | None) -> _Gathered:
         """One request, streamed so that a cancel or a lost reader stops the server at once."""
-        from openai import APIConnectionError, APIError, APIStatusError
-
         gathered = _Gathered()
         client = await self._client(endpoint)
         try:
@@ -153,21 +162,15 @@ class OpenAIChat:
                 stream = await client.chat.completions.create(**_body(endpoint, call))
                 async with stream:
                     await _gather(stream, gathered, on_token)
-        except APIStatusError as error:
-            raise _Failed.of_status(error.status_code, error.response.headers, str(error)) from error
-        except APIConnectionError as error:
-            raise _Failed.of_connection(_sent(error), on_token, gathered, _reason(error)) from error
-        except APIError as error:
-            raise _Failed.of_connection(True, on_token, gathered, str(error)) from error
-        except TimeoutError as error:
-            reason = f"no complete answer within {endpoint.timeout_s:g} s"
-            raise _Failed.of_connection(True, on_token, gathered, reason) from error
         except Exception as error:
-            if _is_transport(error):
-                raise _Failed.of_connection(True, on_token, gathered, _reason(error)) from error
-            raise
+            failure = _failure(error, endpoint, client.api_key, streamed=_was_told(gathered, on_token))
+            if failure is None:
+                raise
+            if gathered.finish is None:  # otherwise the answer is whole, and only the end of its transfer was lost
+                raise failure from (None if _HIDDEN in str(failure) else error)
         if gathered.finish is None:
-            raise _Failed.of_connection(True, on_token, gathered, "the server closed the stream in mid-answer")
+            reason = "the server closed the stream in mid-answer"
+            raise _Failed.of_connection(reason, sent=True, streamed=_was_told(gathered, on_token))
         return gathered
 
     def _slot(self, model: ModelId, endpoint: Endpoint) -> asyncio.Semaphore:
@@ -175,23 +178,17 @@ class OpenAIChat:
         return held.slots.setdefault(model, asyncio.Semaphore(endpoint.concurrency))
 
     async def _client(self, endpoint: Endpoint) -> AsyncOpenAI:
-        import httpx2
-        from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
-
         try:
             base_url = await endpoint.locate()
         except LocalServerError as error:
-            raise ModelCallError(str(error)) from error
+            raise _Failed(str(error), mendable=False, ambiguous=False) from error
+        key = endpoint.key() if endpoint.key else "none"
+        if not (key and key.isascii() and key.isprintable()):
+            raise _Failed("its key holds what no HTTP header can carry; set it again", mendable=False, ambiguous=False)
         held = self._loops.setdefault(asyncio.get_running_loop(), _PerLoop())
-        if base_url not in held.clients:
-            held.clients[base_url] = AsyncOpenAI(
-                base_url=base_url,
-                api_key=endpoint.key() if endpoint.key else "none",
-                max_retries=0,
-                timeout=Timeout(endpoint.timeout_s, connect=_CONNECT_TIMEOUT_S),
-                http_client=DefaultAsyncHttpxClient(limits=httpx2.Limits(keepalive_expiry=_IDLE_S)),
-            )
-        return held.clients[base_url]
+        if (base_url, key) not in held.clients:
+            held.clients[base_url, key] = _new_client(base_url, key, reuse=endpoint.reuse)
+        return held.clients[base_url, key]
 
 
 class _Failed(Exception):
@@ -223,28 +220,44 @@ class _Failed(Exception):
         )
 
     @classmethod
-    def of_connection(
-        cls,
-        sent: bool,
-        on_token: Callable[[str], None] | None,
-        gathered: _Gathered,
-        reason: str,
-    ) -> _Failed:
-        streamed = on_token is not None and bool(gathered.text)
+    def of_connection(cls, reason: str, *, sent: bool, streamed: bool) -> _Failed:
         return cls(reason, mendable=True, ambiguous=sent, lost_connection=True, streamed=streamed)
 
     def as_error(self, model: str, tried: int, lost: int) -> ModelCallError:
         status = f" (HTTP {self.status})" if self.status else ""
         times = "1 try" if tried == 1 else f"{tried} tries"
         return ModelCallError(
-            f"{model}: no answer after {times}{status}: {str(self)[:300]}", status=self.status, lost_tries=lost
+            f"{model}: no answer after {times}{status}: {str(self)[:_LONGEST_REASON]}",
+            status=self.status,
+            lost_tries=lost,
         )
 
 
+def _new_client(base_url: str, key: str, *, reuse: bool) -> AsyncOpenAI:
+    import httpx2
+    from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+
+    http_client = DefaultAsyncHttpxClient(
+        limits=httpx2.Limits(keepalive_expiry=_IDLE_S, max_keepalive_connections=None if reuse else 0),
+        mounts={"all://127.0.0.1": None, "all://localhost": None},  # a proxy from the environment cannot reach these
+    )
+    return AsyncOpenAI(base_url=base_url, api_key=key, max_retries=0, http_client=http_client)
+
+
+async def _revive(revive: Callable[[], Awaitable[None]], lost: int) -> None:
+    try:
+        await revive()
+    except LocalServerError as error:
+        raise ModelCallError(str(error), lost_tries=lost) from error
+
+
 def _body(endpoint: Endpoint, call: Call) -> dict[str, Any]:
+    from openai import Timeout
+
     body: dict[str, Any] = {
+        "timeout": Timeout(endpoint.timeout_s, connect=min(_CONNECT_TIMEOUT_S, endpoint.timeout_s)),
         "model": endpoint.served_as,
-        "messages": [dict(message) for message in call.messages],
+        "messages": [{"role": message["role"], "content": _encodable(message)} for message in call.messages],
         endpoint.limit_field: call.max_tokens,
         "temperature": call.temperature,
         "seed": call.sample,
@@ -269,8 +282,8 @@ async def _gather(
     async for chunk in stream:
         if chunk.usage is not None:
             gathered.usage = chunk.usage
-        for choice in chunk.choices:
-            piece = choice.delta.content or ""
+        for choice in chunk.choices or ():
+            piece = (choice.delta.content or "") if choice.delta else ""
             if piece:
                 gathered.text.append(piece)
                 if on_token is not None:
@@ -285,7 +298,7 @@ def _reply(call: Call, gathered: _Gathered, latency_s: float, lost: int) -> Repl
     text = "".join(gathered.text)
     return Reply(
         text=text,
-        usage=_usage(call, gathered.usage, text),
+        usage=_usage(call, gathered, text),
         finish_reason=gathered.finish or "stop",
         latency_s=latency_s,
         confidence=_confidence(gathered.logprobs),
@@ -293,14 +306,27 @@ def _reply(call: Call, gathered: _Gathered, latency_s: float, lost: int) -> Repl
     )
 
 
-def _usage(call: Call, usage: CompletionUsage | None, text: str) -> Usage:
-    """The server's count; where it gives none, bytes, which no tokenizer exceeds."""
-    if usage is None:
-        sent = sum(len(message["content"].encode()) for message in call.messages)
-        return Usage(input_tokens=sent, output_tokens=min(len(text.encode()), call.max_tokens))
-    details = usage.prompt_tokens_details
-    cached = (details.cached_tokens or 0) if details is not None else 0
-    return Usage(usage.prompt_tokens, usage.completion_tokens, min(cached, usage.prompt_tokens))
+def _usage(call: Call, gathered: _Gathered, text: str) -> Usage:
+    """The server's counts; where it gives none, what a call may have used at most.
+
+    No tokenizer makes more tokens than bytes, and what was hidden (reasoning) ends at the token limit.
+    """
+    usage = gathered.usage
+    size = sum(len(_encodable(message).encode()) + _TEMPLATE_TOKENS_PER_MESSAGE for message in call.messages)
+    longest = call.max_tokens if gathered.finish == "length" else min(len(text.encode()), call.max_tokens)
+    sent = _count(getattr(usage, "prompt_tokens", None), size)
+    details = getattr(usage, "prompt_tokens_details", None)
+    cached = _count(getattr(details, "cached_tokens", None), 0)
+    return Usage(sent, _count(getattr(usage, "completion_tokens", None), longest), min(cached, sent))
+
+
+def _count(given: object, otherwise: int) -> int:
+    return given if isinstance(given, int) and given >= 0 else otherwise
+
+
+def _encodable(message: Message) -> str:
+    """The message's text without lone surrogates, which no request can carry."""
+    return message["content"].encode("utf-8", "replace").decode()
 
 
 def _confidence(logprobs: list[float]) -> float | None:
@@ -308,18 +334,36 @@ def _confidence(logprobs: list[float]) -> float | None:
     return math.exp(min(sum(known) / len(known), 0.0)) if known else None
 
 
-def _sent(error: APIError) -> bool:
+def _was_told(gathered: _Gathered, on_token: Callable[[str], None] | None) -> bool:
+    """Whether someone has seen a part of the answer, so that another try cannot take its place."""
+    return on_token is not None and bool(gathered.text)
+
+
+def _failure(error: Exception, endpoint: Endpoint, key: str, *, streamed: bool) -> _Failed | None:
+    """What an exception says about its request; ``None`` when it is not the endpoint's doing."""
+    import httpx2
+    from openai import APIConnectionError, APIError, APIStatusError
+
+    reason = _reason(error).replace(key, _HIDDEN) if endpoint.key else _reason(error)
+    if isinstance(error, APIStatusError):
+        return _Failed.of_status(error.status_code, error.response.headers, reason)
+    if isinstance(error, APIConnectionError):
+        return _Failed.of_connection(reason, sent=_sent(error), streamed=streamed)
+    if isinstance(error, TimeoutError):
+        reason = f"no complete answer within {endpoint.timeout_s:g} s"
+        return _Failed.of_connection(reason, sent=True, streamed=streamed)
+    if isinstance(error, APIError | httpx2.RequestError):
+        return _Failed.of_connection(reason, sent=True, streamed=streamed)
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+        return _Failed.of_connection(f"the server's stream is not JSON ({reason})", sent=True, streamed=streamed)
+    return None
+
+
+def _sent(error: APIConnectionError) -> bool:
     """Whether the request may have reached the server before the connection failed."""
-    cause = type(error.__cause__).__name__
-    return cause not in {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol"}
+    return type(error.__cause__).__name__ not in _NEVER_SENT
 
 
 def _reason(error: Exception) -> str:
     cause = error.__cause__
     return f"{error}" + (f" ({cause})" if cause is not None and str(cause) not in str(error) else "")
-
-
-def _is_transport(error: Exception) -> bool:
-    import httpx2
-
-    return isinstance(error, httpx2.TransportError)

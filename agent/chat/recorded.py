@@ -6,6 +6,7 @@ a model that cannot answer, so a planner or judge without recordings falls back 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 Key = tuple[str, str, Budget, int]
+
+_NEEDED = ("query", "model", "budget", "sample", "finish_reason", "input_tokens", "output_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,11 @@ class RecordedChat:
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, object]]) -> RecordedChat:
-        """From the rows of a curve table; the text is ``response`` where it was kept, else ``answer``."""
+        """From the rows of a curve table; the text is ``response`` where it was kept, else ``answer``.
+
+        Raises:
+            TableError: a row without a needed column, with a count that is no whole number, or recorded twice.
+        """
         return cls(_recording(row) for row in rows)
 
     async def complete(
@@ -74,13 +81,16 @@ class RecordedChat:
 
 
 def _recording(row: Mapping[str, object]) -> Recording:
-    budget, sample = row["budget"], row["sample"]
+    missing = [name for name in _NEEDED if name not in row]
+    if missing:
+        raise TableError(f"a recorded row has no column {', '.join(missing)}; give the rows of a curve table")
+    budget = row["budget"]
     text = row.get("response") or row.get("answer") or ""
     finish: FinishReason = "length" if row["finish_reason"] == "length" else "stop"
     return Recording(
         query=str(row["query"]),
         arm=Arm(ModelId(str(row["model"])), None if budget is None else _integer(budget)),
-        sample=_integer(sample),
+        sample=_integer(row["sample"]),
         reply=Reply(
             text=str(text),
             usage=Usage(_integer(row["input_tokens"]), _integer(row["output_tokens"])),
@@ -92,7 +102,7 @@ def _recording(row: Mapping[str, object]) -> Recording:
 
 
 def _integer(value: object) -> int:
-    if isinstance(value, int | float) and value == int(value):
+    if isinstance(value, int | float) and math.isfinite(value) and value == int(value):
         return int(value)
     raise TableError(f"{value!r} is not a whole number")
 

@@ -7,9 +7,11 @@ do not come back together; a server's own ``Retry-After`` wins over the schedule
 from __future__ import annotations
 
 import email.utils
+import math
 import random
 import time
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -51,16 +53,27 @@ def is_mendable(status: int) -> bool:
 
 def retry_after_s(headers: Mapping[str, str], now: float | None = None) -> float | None:
     """Seconds that a ``Retry-After`` header asks for, in either of its forms; ``None`` without a readable one."""
-    milliseconds = headers.get("retry-after-ms")
-    given = headers.get("retry-after")
+    milliseconds, given = headers.get("retry-after-ms", ""), headers.get("retry-after", "")
+    seconds = _number(milliseconds)
+    seconds = _number(given) if seconds is None else seconds / 1000
+    if seconds is None:
+        when = _moment(given)
+        seconds = None if when is None else when - (time.time() if now is None else now)
+    return None if seconds is None else max(seconds, 0.0)
+
+
+def _number(text: str) -> float | None:
     try:
-        if milliseconds is not None:
-            return max(float(milliseconds) / 1000, 0.0)
-        return None if given is None else max(float(given), 0.0)
-    except ValueError:
-        pass
-    try:
-        when = email.utils.parsedate_to_datetime(given or "").timestamp()
+        number = float(text)
     except ValueError:
         return None
-    return max(when - (time.time() if now is None else now), 0.0)
+    return number if math.isfinite(number) else None
+
+
+def _moment(text: str) -> float | None:
+    """Seconds since the epoch of an HTTP date, which is in GMT whether or not it says so."""
+    try:
+        date = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()

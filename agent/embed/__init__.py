@@ -1,4 +1,4 @@
-"""The embedder seam: text in, unit-length vectors out, by name."""
+"""The embedder seam: text in, one vector a text out, by name."""
 
 from curveroute.agent.embed.by_name import embedder_by_name
 from curveroute.agent.embed.cache import CachedEmbedder

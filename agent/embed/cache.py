@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from curveroute.agent.embed.seam import checked
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -47,7 +49,8 @@ class CachedEmbedder:
         found = self._look_up(keys)
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
         if missing:
-            vectors = await self.inner.embed(list(missing.values()))
+            given = await self.inner.embed(list(missing.values()))
+            vectors = checked(given, len(missing), self.dim, self.name)
             fresh = {key: _frozen(vector) for key, vector in zip(missing, vectors, strict=True)}
             self._keep(fresh)
             found |= fresh

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from curveroute.agent.embed.seam import Vectors, checked
+from curveroute.agent.embed.seam import Vectors, checked, encodable
 from curveroute.agent.errors import EmbedError
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 _BATCH = 128
+_LONGEST_REASON = 300
 _TRIES = 3
 
 
@@ -51,7 +52,7 @@ class OpenAIEmbedder:
         if not texts:
             return np.zeros((0, self.dim), dtype=np.float32)
         batches = [await self._batch(texts[start : start + _BATCH]) for start in range(0, len(texts), _BATCH)]
-        return checked(np.concatenate(batches), len(texts), self.dim, self.name)
+        return np.concatenate(batches)
 
     async def aclose(self) -> None:
         """Close the client of the running event loop."""
@@ -62,26 +63,31 @@ class OpenAIEmbedder:
     async def _batch(self, texts: Sequence[str]) -> Vectors:
         from openai import APIError
 
+        key = self._key() if self._key else None
         try:
-            answer = await self._client().embeddings.create(
-                model=self.model, input=[text or " " for text in texts], encoding_format="float"
+            answer = await self._client(key).embeddings.create(
+                model=self.model, input=[encodable(text) or " " for text in texts], encoding_format="float"
             )
+            ordered = sorted(answer.data, key=lambda item: item.index)
+            vectors = [item.embedding for item in ordered]
         except APIError as error:
-            raise EmbedError(
-                f"{self.name} at {self.base_url} failed: {error}; check the endpoint, model and key"
-            ) from error
-        ordered = sorted(answer.data, key=lambda item: item.index)
-        return np.asarray([item.embedding for item in ordered], dtype=np.float32)
+            raise self._failed(str(error), key) from (None if key and key in str(error) else error)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise self._failed(f"its answer is not a list of embeddings ({error})", key) from None
+        return checked(cast("Vectors", vectors), len(texts), self.dim, self.name)
 
-    def _client(self) -> AsyncOpenAI:
+    def _failed(self, reason: str, key: str | None) -> EmbedError:
+        shown = reason.replace(key, "[the key]") if key else reason
+        return EmbedError(
+            f"{self.name} at {self.base_url} failed: {shown[:_LONGEST_REASON]}; check the endpoint, model and key"
+        )
+
+    def _client(self, key: str | None) -> AsyncOpenAI:
         from openai import AsyncOpenAI
 
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
             self._clients[loop] = AsyncOpenAI(
-                base_url=self.base_url,
-                api_key=self._key() if self._key else "none",
-                max_retries=_TRIES - 1,
-                timeout=self.timeout_s,
+                base_url=self.base_url, api_key=key or "none", max_retries=_TRIES - 1, timeout=self.timeout_s
             )
         return self._clients[loop]

@@ -36,13 +36,21 @@ class Embedder(Protocol):
         """
 
 
+def encodable(text: str) -> str:
+    """``text`` without lone surrogates, which no tokenizer and no request can carry."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def checked(vectors: Vectors, count: int, dim: int, name: str) -> Vectors:
     """``vectors`` as float32 of shape (count, dim).
 
     Raises:
         EmbedError: another shape, or a value that is not finite.
     """
-    found = np.asarray(vectors, dtype=np.float32)
+    try:
+        found = np.asarray(vectors, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise EmbedError(f"embedder {name!r} gave no array of numbers ({error})") from error
     if found.shape != (count, dim):
         raise EmbedError(f"embedder {name!r} gave shape {found.shape} for {count} texts; expected ({count}, {dim})")
     if not np.isfinite(found).all():

@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 from curveroute.agent.embed.cache import CachedEmbedder
-from curveroute.agent.embed.seam import Vectors, checked
+from curveroute.agent.embed.seam import Vectors, checked, encodable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,7 @@ class UseEmbedder:
         with self._lock:
             encoder = self._load()
             batches = [
-                encoder.encode([text[:_LONGEST_TEXT] for text in texts[start : start + _BATCH]])
+                encoder.encode([encodable(text[:_LONGEST_TEXT]) for text in texts[start : start + _BATCH]])
                 for start in range(0, len(texts), _BATCH)
             ]
         return checked(np.concatenate(batches), len(texts), self.dim, self.name)

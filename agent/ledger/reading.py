@@ -123,7 +123,10 @@ def read_collected(connection: Connection, collection: str) -> set[CollectedKey]
 
 
 def read_collected_rows(connection: Connection, collection: str) -> list[dict[str, Any]]:
-    """The curve table of a collection: one row per cell, the first answer where two came, in a stable order."""
+    """The curve table of a collection: one row per cell and question, the first answer where two came.
+
+    In a stable order. A question that was worded anew has a row for each wording.
+    """
     columns = ATTEMPTS.c
     query = _of_collection(sqlalchemy.select(*(columns[name] for name in _CURVE_COLUMNS)), collection).order_by(
         columns.query_id,
@@ -134,10 +137,10 @@ def read_collected_rows(connection: Connection, collection: str) -> list[dict[st
         columns.created_at,
         columns.attempt_id,
     )
-    cells: dict[CollectedKey, dict[str, Any]] = {}
+    cells: dict[tuple[Any, ...], dict[str, Any]] = {}
     with snapshot(connection) as session:
         for row in session.connection().execute(query).mappings():
-            cell = (row["query_id"], row["model"], row["budget"], row["sample"])
+            cell = (row["query_id"], row["query"], row["model"], row["budget"], row["sample"])
             cells.setdefault(cell, {_CURVE_COLUMNS[name]: value for name, value in row.items()})
     return list(cells.values())
 

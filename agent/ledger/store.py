@@ -126,7 +126,10 @@ class Ledger:
         return self._ask(lambda connection: read_collected(connection, collection))
 
     def collected_rows(self, collection: str) -> list[dict[str, Any]]:
-        """The rows of a collection's curve table, one per (query_id, model, budget, sample), in a stable order."""
+        """The rows of a collection's curve table in a stable order, one per (query_id, model, budget, sample).
+
+        A question that was worded anew has a row for each wording.
+        """
         return self._ask(lambda connection: read_collected_rows(connection, collection))
 
     def verify(self, run_id: str | None = None) -> VerifyReport:

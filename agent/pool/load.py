@@ -17,9 +17,16 @@ from curveroute.agent.pool.spec import PoolSpec, PriceSpec
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
+    from curveroute.agent.pool.spec import ModelSpec
     from curveroute.agent.types import JsonObject, JsonValue
 
 _MAX_DEPTH = 4
+_REMEDIES = {
+    "extra_forbidden": "; remove it or correct its name",
+    "missing": "; add it",
+    "key_env": "; name the environment variable that holds the key, never the key itself",
+    "tuple_type": "; make it a list (a list of tables is written with double brackets)",
+}
 
 
 def list_pools() -> tuple[str, ...]:
@@ -40,7 +47,7 @@ def load_pool(name_or_path: str) -> Pool:
         spec = PoolSpec.model_validate(raw)
     except ValidationError as error:
         raise PoolError(_explain(source.name, raw, error)) from error
-    return Pool(spec, prices={model.id: _prices(source.name, model.price_ref, model.prices) for model in spec.models})
+    return Pool(spec, prices={model.id: _prices(source.name, model) for model in spec.models})
 
 
 def _find(name_or_path: str) -> Traversable:
@@ -67,8 +74,14 @@ def _with_parents(source: Traversable, *, depth: int) -> JsonObject:
     if not isinstance(parent_name, str):
         raise PoolError(f"{source.name}: `extends` must be the name or path of a pool, not {parent_name!r}")
     if depth >= _MAX_DEPTH:
-        raise PoolError(f"{source.name}: `extends` goes deeper than {_MAX_DEPTH} files; is there a circle?")
-    parent = _with_parents(_relative(source, parent_name), depth=depth + 1)
+        raise PoolError(
+            f"{source.name}: `extends` goes deeper than {_MAX_DEPTH} files; break the chain (is it a circle?)"
+        )
+    try:
+        found = _relative(source, parent_name)
+    except PoolError as error:
+        raise PoolError(f"{source.name}: extends: {error}") from error
+    parent = _with_parents(found, depth=depth + 1)
     models = [*_list(parent, "models"), *_list(raw, "models")]
     return {**parent, **raw, "models": models}
 
@@ -96,16 +109,24 @@ def _list(raw: JsonObject, key: str) -> list[JsonValue]:
 def _explain(file: str, raw: JsonObject, error: ValidationError) -> str:
     lines = []
     for fault in error.errors(include_url=False, include_context=False):
-        where = _key(raw, fault["loc"])
-        given = "" if fault["type"] in {"missing", "value_error"} else f" (got {str(fault['input'])[:80]!r})"
+        kind, key = fault["type"], fault["loc"][-1] if fault["loc"] else ""
+        if kind == "too_short" and fault["input"]:
+            continue  # a list whose faulty items were told already
+        remedy = _REMEDIES.get(str(key), _REMEDIES.get(kind, ""))
         message = fault["msg"].removeprefix("Value error, ")
-        remedy = "; remove it or correct its name" if fault["type"] == "extra_forbidden" else ""
-        lines.append(f"{file}: {where}: {message}{given}{remedy}")
+        lines.append(f"{file}: {_key(raw, fault['loc'])}{message}{_shown(kind, key, fault['input'])}{remedy}")
     return "\n".join(lines)
 
 
+def _shown(kind: str, key: int | str, given: object) -> str:
+    """The faulty value, where it says more than the message; never what may be a key put in its variable's place."""
+    if kind in {"missing", "value_error"} or key == "key_env" or isinstance(given, dict | list):
+        return ""
+    return f" (got {str(given)[:80]!r})"
+
+
 def _key(raw: JsonObject, location: tuple[int | str, ...]) -> str:
-    """A readable path such as ``models[1] (qwen).prices.input``."""
+    """A readable path such as ``models[1] (qwen).prices.input: ``, empty for the file as a whole."""
     text = ""
     value: JsonValue = raw
     for step in location:
@@ -113,7 +134,7 @@ def _key(raw: JsonObject, location: tuple[int | str, ...]) -> str:
         value = _step(value, step)
         if isinstance(value, dict) and isinstance(value.get("id"), str):
             text += f" ({value['id']})"
-    return text or "the file"
+    return f"{text}: " if text else ""
 
 
 def _step(value: JsonValue, step: int | str) -> JsonValue:
@@ -124,12 +145,12 @@ def _step(value: JsonValue, step: int | str) -> JsonValue:
     return None
 
 
-def _prices(file: str, reference: str | None, given: PriceSpec | None) -> PriceSpec:
-    if given is not None:
-        return given
+def _prices(file: str, spec: ModelSpec) -> PriceSpec:
+    if spec.prices is not None:
+        return spec.prices
     from genai_prices import Usage, calc_price
 
-    provider, _, model = (reference or "").partition("/")
+    provider, _, model = (spec.price_ref or "").partition("/")
     million = 1_000_000
     try:
         both = calc_price(Usage(input_tokens=million, output_tokens=million), model_ref=model, provider_id=provider)
@@ -138,7 +159,7 @@ def _prices(file: str, reference: str | None, given: PriceSpec | None) -> PriceS
         )
     except LookupError as error:
         raise PoolError(
-            f"{file}: price_ref {reference!r} is not in the price data ({error}); "
+            f"{file}: {spec.id}.price_ref: {spec.price_ref!r} is not in the price data ({error}); "
             "give `prices = {input = …, output = …}` instead"
         ) from error
     return PriceSpec(

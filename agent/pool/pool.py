@@ -96,9 +96,11 @@ class Pool:
         """What a call with this usage costs."""
         input_price, output_price, cached_price = self.prices(model)
         fresh = max(usage.input_tokens - usage.cached_input_tokens, 0)
-        return _PER_MILLION * (
+        cost = _PER_MILLION * (
             fresh * input_price + usage.cached_input_tokens * cached_price + usage.output_tokens * output_price
         )
+        # A sum of two rounded products may be an ulp above the one product that was reserved.
+        return min(cost, self._dearest_usd(model, fresh + usage.cached_input_tokens, usage.output_tokens))
 
     def output_limit(self, arm: Arm, input_tokens: int) -> int:
         """Output tokens that the server is told to stop at: the budget, within the model's window.
@@ -114,8 +116,11 @@ class Pool:
 
     def worst_case_usd(self, arm: Arm, input_bound: int, output_limit: int) -> float:
         """The most that one call of this arm can cost."""
-        dearest_input = max(self.prices(arm.model)[0], self.prices(arm.model)[2])
-        return _PER_MILLION * (input_bound * dearest_input + output_limit * self.prices(arm.model)[1])
+        return self._dearest_usd(arm.model, input_bound, output_limit)
+
+    def _dearest_usd(self, model: str, input_tokens: int, output_tokens: int) -> float:
+        input_price, output_price, cached_price = self.prices(model)
+        return _PER_MILLION * (input_tokens * max(input_price, cached_price) + output_tokens * output_price)
 
     def messages(self, query: Query, arm: Arm) -> tuple[Message, ...]:
         """What is sent for this arm: a system message, the conversation, and the budget as an instruction.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from curveroute.agent.types import Capability
 
@@ -77,6 +78,7 @@ class ModelSpec(_Strict):
         concurrency: calls in flight at most.
         limit_field: the request's name for the token limit; newer endpoints say ``max_completion_tokens``.
         prior: expected quality by budget, for when no predictor knows this model.
+        extra_body: further fields of every request to this model, as its endpoint wants them.
     """
 
     id: Name
@@ -94,7 +96,26 @@ class ModelSpec(_Strict):
     limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     prior: tuple[CurvePoint, ...] = ()
     weights: WeightsSpec | None = None
-    extra_body: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    extra_body: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @field_validator("endpoint")
+    @classmethod
+    def _reachable(cls, endpoint: str) -> str:
+        try:
+            host, _ = urlsplit(endpoint).hostname, urlsplit(endpoint).port
+        except ValueError as error:
+            msg = f"{endpoint!r} is not a URL ({error})"
+            raise ValueError(msg) from error
+        if endpoint != "local" and not host:
+            msg = f"{endpoint!r} names no host"
+            raise ValueError(msg)
+        return endpoint
+
+    @field_validator("prior")
+    @classmethod
+    def _distinct_points(cls, prior: tuple[CurvePoint, ...]) -> tuple[CurvePoint, ...]:
+        _refuse_repeats("budget", [_label(point.budget) for point in prior])
+        return prior
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -117,6 +138,13 @@ class BudgetSpec(_Strict):
     tokens: Tokens | None = None
     name: str
     style: str
+
+    @model_validator(mode="after")
+    def _number_known(self) -> Self:
+        if self.tokens is None and "{tokens}" in self.style:
+            msg = "the style of an unlimited budget has no {tokens} to name"
+            raise ValueError(msg)
+        return self
 
 
 class PoolSpec(_Strict):
@@ -154,7 +182,7 @@ class PoolSpec(_Strict):
     @field_validator("budgets")
     @classmethod
     def _distinct_budgets(cls, budgets: tuple[BudgetSpec, ...]) -> tuple[BudgetSpec, ...]:
-        _refuse_repeats("budget", ["unlimited" if budget.tokens is None else str(budget.tokens) for budget in budgets])
+        _refuse_repeats("budget", [_label(budget.tokens) for budget in budgets])
         return budgets
 
     @model_validator(mode="after")
@@ -173,6 +201,10 @@ class PoolSpec(_Strict):
                 msg = f"model {model.id!r} names budgets that the pool does not have: {', '.join(missing)}"
                 raise ValueError(msg)
         return self
+
+
+def _label(tokens: int | None) -> str:
+    return "unlimited" if tokens is None else str(tokens)
 
 
 def _refuse_repeats(what: str, names: list[str]) -> None:

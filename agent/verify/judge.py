@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from curveroute.agent.pool.pool import input_tokens_prior
 from curveroute.agent.probe import Ask, ask_model, request_bounds
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 JUDGE_BUDGET = 96
 _LONGEST_TEXT = 3000
+_LONGEST_CRITERIA = 200
 _SYSTEM = "You are a strict and fair examiner. You reply in JSON only."
 _WORDS = {"right": 1.0, "wrong": -1.0, "unsure": 0.0}
 _SCHEMA: JsonObject = {
@@ -62,6 +63,7 @@ def judging_pays(
     query: Query,
     attempt: Attempt,
     score: float,
+    criteria: str,
     *,
     tradeoff: float,
     reference_cost_usd: float,
@@ -74,7 +76,7 @@ def judging_pays(
     model = pool.spec.judge
     if model is None or pool.spec.judge_reliability == 0.0:
         return False
-    messages = judging_messages(query, attempt, "")
+    messages = judging_messages(query, attempt, criteria)
     usual = pool.cost_usd(model, Usage(input_tokens_prior(messages), JUDGE_BUDGET // 2))
     gain = (1.0 - tradeoff) * pool.spec.judge_reliability * score * (1.0 - score)
     worst = request_bounds(pool, Arm(ModelId(model), JUDGE_BUDGET), messages).cost_usd
@@ -87,7 +89,7 @@ def judging_messages(query: Query, attempt: Attempt, criteria: str) -> tuple[Mes
         "judge",
         question=query.text[:_LONGEST_TEXT].replace("</question>", "< /question>"),
         answer=attempt.text[:_LONGEST_TEXT].replace("</answer>", "< /answer>"),
-        criteria=criteria or "answers the question and is correct",
+        criteria=criteria[:_LONGEST_CRITERIA] or "answers the question and is correct",
     )
     return (Message(role="system", content=_SYSTEM), Message(role="user", content=content))
 
@@ -98,7 +100,7 @@ async def ask_judge(
     """Ask the pool's judge about one attempt; what it cost comes back with what it said."""
     arm = Arm(ModelId(pool.spec.judge or ""), JUDGE_BUDGET)
     ask = Ask(attempt_id, "judge", arm, reserve_usd=left_usd)
-    messages = judging_messages(query, attempt, criteria[:200])
+    messages = judging_messages(query, attempt, criteria)
     attempts = await ask_model(pool, chat, query.text, messages, ask, schema=_SCHEMA)
     return read_judgement(attempts[-1]), attempts
 
@@ -109,6 +111,6 @@ def read_judgement(attempt: Attempt) -> Judgement:
         return Judgement(0.0, f"the judge's call failed: {attempt.error[:120]}")
     try:
         reply = _Reply.model_validate(json.loads(attempt.text))
-    except (json.JSONDecodeError, ValidationError, RecursionError):
+    except (ValueError, RecursionError):
         return Judgement(0.0, "the judge's reply is not the JSON it was asked for")
     return Judgement(_WORDS[reply.verdict], f"judge: {reply.verdict}: {reply.reason.strip()}")

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from curveroute.agent.verify.answers import looks_refused, normalise, query_kind, same, well_formed
+from curveroute.agent.verify.answers import QueryKind, looks_refused, normalise, query_kind, same, well_formed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,12 +66,13 @@ def read_attempt(attempt: Attempt, query_text: str) -> Answered:
     return read_answer(attempt.arm, attempt.text, attempt.answer, attempt.finish_reason, attempt.confidence, query_text)
 
 
+@lru_cache(maxsize=64)  # a run reads all its answers again whenever another one comes in
 def read_answer(
     arm: Arm, text: str, answer: str | None, finish: FinishReason, confidence: float | None, query_text: str
 ) -> Answered:
     """The same from the parts of a recorded row."""
     refused = looks_refused(text) or finish == "content_filter"
-    malformed = not text.strip() or not well_formed(text, answer, query_kind(query_text))
+    malformed = not text.strip() or not well_formed(text, answer, _kind(query_text))
     usable = answer is not None and not refused and text.strip()
     return Answered(
         arm=arm,
@@ -92,7 +94,7 @@ def signals_of(one: Answered, others: Sequence[Answered], prior: float, judged: 
         judged: log-odds of the judge's word.
     """
     comparable = [other for other in others if other.answer and not other.truncated] if one.answer else []
-    agreeing = [other for other in comparable if same(one.answer, other.answer)]
+    agreeing = [other for other in comparable if _agree(*sorted((one.answer, other.answer)))]
     differing = [other for other in comparable if other not in agreeing]
 
     def any_from(found: Sequence[Answered], *, other_model: bool) -> float:
@@ -116,3 +118,15 @@ def log_odds(probability: float) -> float:
     """Log-odds, kept away from certainty."""
     inside = min(max(probability, _EDGE), 1.0 - _EDGE)
     return math.log(inside / (1.0 - inside))
+
+
+@lru_cache(maxsize=64)
+def _kind(query_text: str) -> QueryKind:
+    """A run reads its query once for each attempt."""
+    return query_kind(query_text)
+
+
+@lru_cache(maxsize=256)
+def _agree(one: str, other: str) -> bool:
+    """Agreement is symmetric, and a run asks after every pair at each of its steps."""
+    return same(one, other)

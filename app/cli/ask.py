@@ -7,6 +7,8 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from curveroute.cli.terminal import harmless
+
 if TYPE_CHECKING:
     import argparse
 
@@ -34,15 +36,11 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Answer, and show what was asked for."""
-    from curveroute.agent.errors import QueryError
     from curveroute.cli.checks import positive_or_none, share
 
     share("tradeoff", options.tradeoff)
     positive_or_none("max-cost", options.max_cost)
-    question = sys.stdin.read() if options.question == "-" else options.question
-    if not question.strip():
-        raise QueryError("the question is empty; give some text to answer")
-    route = asyncio.run(_answer(options, question))
+    route = asyncio.run(_answer(options, _question(options.question)))
     if options.json:
         print(json.dumps(route.to_json(), ensure_ascii=False))
     elif options.explain:
@@ -54,24 +52,40 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _question(given: str) -> str:
+    from curveroute.agent.errors import QueryError
+
+    try:
+        question = sys.stdin.buffer.read().decode("utf-8-sig") if given == "-" else given
+        question.encode()
+    except UnicodeError as error:
+        raise QueryError("the question is not valid UTF-8; give plain text") from error
+    if not question.strip():
+        raise QueryError("the question is empty; give some text to answer")
+    return question
+
+
 async def _answer(options: argparse.Namespace, question: str) -> Route:
     from curveroute.cli.bars import fetching
     from curveroute.compose import compose_parts
     from curveroute.graphs.context import Context
     from curveroute.router import Router
 
-    settings = {
-        "tradeoff": options.tradeoff,
-        "max_cost_usd": options.max_cost,
-        "plan": not options.no_plan,
-        "judge": not options.no_judge,
-        "allow": tuple(options.allow),
-        "deny": tuple(options.deny),
-    }
+    allow, deny = tuple(options.allow), tuple(options.deny)
     with fetching() as on_progress:
-        parts = compose_parts(options.pool, predictor=options.predictor, on_progress=on_progress)
-        parts.pool.restricted(settings["allow"], settings["deny"])
-        async with Router(Context(**settings, parts=parts)) as router:
+        parts = compose_parts(
+            options.pool, predictor=options.predictor, allow=allow, deny=deny, on_progress=on_progress
+        )
+        context = Context(
+            tradeoff=options.tradeoff,
+            max_cost_usd=options.max_cost,
+            plan=not options.no_plan,
+            judge=not options.no_judge,
+            allow=allow,
+            deny=deny,
+            parts=parts,
+        )
+        async with Router(context) as router:
             return await _follow(router, question, show=not options.json)
 
 
@@ -80,22 +94,27 @@ async def _follow(router: Router, question: str, *, show: bool) -> Route:
     from curveroute.route import Route
 
     route, told = Route(), ""
-    async for event in router.events(question):
-        if isinstance(event, Route):
-            route = event
-        elif show:
-            told = _print_answer(event, told)
+    try:
+        async for event in router.events(question):
+            if isinstance(event, Route):
+                route = event
+            elif show:
+                told = _print_answer(event, told)
+    finally:
+        if told and not route.run_id:
+            print(flush=True)  # the error that ends a broken answer gets a line of its own
     return route
 
 
 def _print_answer(event: RunEvent, told: str) -> str:
     if event["type"] == "token":
-        print(event["text"], end="", flush=True)
+        print(harmless(event["text"]), end="", flush=True)
         return told + event["text"]
     if event["type"] == "commit" and event["text"]:
         if told and event["text"] != told:
             print("\n[the connection was lost; the answer is:]")
-        print("" if event["text"] == told else event["text"], flush=True)
+        print("" if event["text"] == told else harmless(event["text"]), flush=True)
+        return ""
     return told
 
 

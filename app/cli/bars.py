@@ -1,7 +1,8 @@
-"""Progress bars on standard error, so that standard output stays clean for pipes."""
+"""Progress on standard error, so that standard output stays clean for pipes: bars on a terminal, lines in a log."""
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -23,11 +25,13 @@ if TYPE_CHECKING:
 
     from curveroute.agent.bench.collect import Progress as Collecting
 
+_LOG_LINES = 20
+
 
 @contextmanager
 def collecting(total: int) -> Iterator[Callable[[Collecting], None]]:
-    """A bar for a collection: attempts done, spend, mean quality, time left."""
-    columns = (
+    """How far a collection is: attempts done, spend, mean quality, time left."""
+    bar = _bar(
         TextColumn("collect"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -36,35 +40,66 @@ def collecting(total: int) -> Iterator[Callable[[Collecting], None]]:
         TextColumn("ETA"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("collect", total=total, spend="")
+    task = bar.add_task("collect", total=total, spend="")
+    lines = max(total // _LOG_LINES, 1)
 
-        def watch(now: Collecting) -> None:
-            spend = f"{now.spent_usd:.5f} USD  quality {now.quality_sum / max(now.done, 1):.2f}"
-            failed = f"  {now.failed} failed" if now.failed else ""
-            bar.update(task, completed=now.done, spend=spend + failed)
+    def watch(now: Collecting) -> None:
+        spend = f"{now.spent_usd:.5f} USD  quality {now.quality_sum / max(now.done, 1):.2f}"
+        failed = f"  {now.failed} failed" if now.failed else ""
+        bar.update(task, completed=now.done, spend=spend + failed)
+        if bar.disable and now.done % lines == 0:
+            print(f"collect {now.done}/{total}  {spend}{failed}", file=sys.stderr, flush=True)
 
+    with bar:
         yield watch
 
 
 @contextmanager
+def embedding() -> Iterator[Callable[[int, int], None]]:
+    """How many queries are embedded."""
+    bar = _bar(TextColumn("embed"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    task = bar.add_task("embed", total=None)
+    with bar:
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
 def fetching() -> Iterator[Callable[[int, int, str], None]]:
-    """A bar for each file that is fetched, shown only when there is something to fetch."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
+    """A bar for each file that is fetched: there only while something is missing, so that it hides no answer."""
+    bar = _bar(
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[int, TaskID] = {}
+    tasks: dict[int, TaskID] = {}
+    notes: dict[int, str] = {}
 
-        def watch(done: int, total: int, note: str) -> None:
-            if total not in tasks:
-                if done >= total:
-                    return
-                tasks[total] = bar.add_task("fetch", total=total)
-            bar.update(tasks[total], completed=done, description=note[:60])
+    def watch(done: int, total: int, note: str) -> None:
+        if total not in tasks:
+            if done >= total:
+                return
+            tasks[total] = bar.add_task("fetch", total=total)
+        bar.update(tasks[total], completed=done, description=note[:60])
+        if bar.disable and notes.get(total) != note:
+            notes[total] = note
+            print(f"fetch {total / 1e6:.0f} MB: {note}", file=sys.stderr, flush=True)
+        if bar.finished:
+            bar.stop()
+        else:
+            bar.start()
 
+    try:
         yield watch
+    finally:
+        bar.stop()
+
+
+def _bar(*columns: ProgressColumn) -> Progress:
+    """Not shown where nobody sees it move; standard output is left alone."""
+    console = Console(stderr=True)
+    return Progress(
+        *columns,
+        console=console,
+        transient=True,
+        disable=not console.is_interactive,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )

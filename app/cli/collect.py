@@ -32,7 +32,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Collect what is missing, then write the table from the ledger."""
     from curveroute.agent.bench.collect import done_jobs, graded_rows, missing_jobs, spread
-    from curveroute.agent.bench.table import check_suffix, write_table
+    from curveroute.agent.bench.table import check_writable, write_table
     from curveroute.agent.bench.tasks import collection_tasks
     from curveroute.agent.ledger import Ledger
     from curveroute.agent.pool import load_pool
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
 
     for name, lowest in (("per_family", 0), ("samples", 1), ("concurrency", 1)):
         at_least(name, getattr(options, name), lowest)
-    check_suffix(options.out)
+    check_writable(options.out)
     pool = load_pool(options.pool)
     tasks = collection_tasks(options.per_family, options.seed)
     if options.limit is not None:
@@ -55,6 +55,8 @@ def run(options: argparse.Namespace) -> int:
         progress = asyncio.run(_collect(pool, ledger, collection, jobs, options.concurrency))
         rows = graded_rows(tasks, ledger.collected_rows(collection))
         write_table(options.out, rows)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("what was collected is kept; start again the same way to resume") from None
     finally:
         ledger.close()
     print(

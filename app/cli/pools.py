@@ -29,10 +29,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _show(pool: Pool) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("model", "budgets", "input USD/M", "output USD/M", "window", "endpoint", title=pool.spec.description)
+    columns = [Column(name, overflow="fold") for name in ("budgets", "USD/M in", "out", "window", "endpoint")]
+    table = Table(Column("model", no_wrap=True), *columns, title=pool.spec.description, box=SIMPLE_HEAD)
     for name in pool.models:
         budgets = [str(arm.budget or "unlimited") for arm in pool.arms if arm.model == name]
         spec, prices = pool.model(name), pool.prices(name)

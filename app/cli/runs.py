@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from curveroute.cli.terminal import harmless
+
 if TYPE_CHECKING:
     import argparse
 
@@ -45,7 +47,7 @@ def _list(runs: list[RunRecord]) -> None:
     for one in runs:
         arm = "-" if one.arm is None else str(one.arm)
         when = one.created_at.strftime("%Y-%m-%d %H:%M")
-        question = " ".join(one.query_text.split())[:60]
+        question = harmless(" ".join(one.query_text.split())[:60])
         print(f"{one.run_id[:12]}  {when}  {one.status:11}  {one.totals.cost_usd:.2e} USD  {arm:28}  {question}")
 
 
@@ -58,7 +60,7 @@ def _show(record: RunRecord) -> None:
         f"run {record.run_id}, {record.created_at:%Y-%m-%d %H:%M:%S} UTC, pool {record.pool}, "
         f"tradeoff {record.tradeoff:g}, {cap}"
     )
-    print(f"\n{record.query_text}\n\n{record.answer or '(no answer)'}")
+    print(harmless(f"\n{record.query_text}\n\n{record.answer or '(no answer)'}"))
     explain(
         Route(
             answer=record.answer or "",

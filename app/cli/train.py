@@ -23,41 +23,34 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Read, fit, write, and say what was measured."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from curveroute.agent.bench.table import read_table
     from curveroute.agent.bench.train import train
     from curveroute.agent.embed import default_embedder
     from curveroute.agent.pool import load_pool
     from curveroute.agent.predictor import save_predictor
+    from curveroute.cli.bars import embedding
+    from curveroute.cli.checks import at_least
 
+    at_least("seed", options.seed, 0)
     prices = None
     if options.pool is not None:
         pool = load_pool(options.pool)
         prices = {str(model): pool.prices(model)[1] for model in pool.models}
     rows = read_table(options.table)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("embed", total=None)
-        predictor = asyncio.run(
-            train(
-                rows,
-                default_embedder(),
-                output_prices=prices,
-                seed=options.seed,
-                watch=lambda done, total: bar.update(task, completed=done, total=total),
-            )
-        )
+    with embedding() as watch:
+        predictor = asyncio.run(train(rows, default_embedder(), output_prices=prices, seed=options.seed, watch=watch))
     save_predictor(predictor, options.out)
     _report(predictor, options.out, len(rows))
     return 0
 
 
 def _report(predictor: Predictor, out: Path, rows: int) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("arm", "queries", "quality", "output tokens", "USD", "explained", title="measured per arm")
+    table = Table(Column("arm", no_wrap=True), "queries", "quality", "tokens", "USD", "explained", box=SIMPLE_HEAD)
+    table.title = "measured per arm"
     for arm, values in predictor.metrics_.items():
         explained = values["explained"]
         table.add_row(

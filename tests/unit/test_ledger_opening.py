@@ -97,7 +97,7 @@ def a_call(name: str, text: str = "") -> AttemptMade:
 
 
 def python(code: str, *arguments: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(  # noqa: S603
+    return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, text=True
     )
 

@@ -318,7 +318,7 @@ if end == "raise":
 def start_parent(settings: Settings, end: str) -> subprocess.Popen[str]:
     words = [settings.cache_dir, settings.data_dir, WEIGHTS.file, WEIGHTS.size, WEIGHTS.sha256, end]
     command = [sys.executable, "-c", PARENT, *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)  # noqa: S603
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
 def test_a_server_dies_with_a_parent_that_is_killed(settings: Settings) -> None:

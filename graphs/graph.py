@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 def build(default: Context | None = None) -> Graph:
     """The uncompiled graph, for your own checkpointer, cache and store, or as a subgraph.
 
+    A checkpointer holds the classes in ``STATE_TYPES``; give its serializer that list, or set
+    ``LANGGRAPH_STRICT_MSGPACK=true``, and it reads them back without a word.
+
     Args:
         default: settings and parts for runs whose context brings none.
     """

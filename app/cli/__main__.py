@@ -1,0 +1,7 @@
+"""``python -m curveroute.cli``."""
+
+import sys
+
+from curveroute.cli import main
+
+sys.exit(main())
