@@ -101,7 +101,8 @@ async def make_plan(
         return ranking_plan(candidates, "the pool has no planner"), ()
     arm = Arm(ModelId(model), PLANNER_BUDGET)
     messages = planning_messages(query, candidates)
-    bounds = request_bounds(pool, arm, messages)
+    schema = plan_schema(candidates)
+    bounds = request_bounds(pool, arm, messages, schema)
     gain = planning_gain(candidates, tradeoff=tradeoff, lift=pool.spec.planner_lift)
     price = tradeoff * _usual_cost(pool, model, messages) / reference_cost_usd
     if gain <= price:
@@ -110,7 +111,7 @@ async def make_plan(
     if bounds.cost_usd > room:
         return ranking_plan(candidates, "the cap does not hold the planner's worst case beside an answer's"), ()
     ask = Ask(attempt_id, "planner", arm, reserve_usd=room)
-    attempts = await ask_model(pool, chat, query.text, messages, ask, schema=plan_schema(candidates))
+    attempts = await ask_model(pool, chat, query.text, messages, ask, schema=schema)
     return read_plan(attempts[-1], candidates), attempts
 
 

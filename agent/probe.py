@@ -6,6 +6,7 @@ call. A try that may have been billed although nothing came back is an attempt o
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -50,9 +51,9 @@ class Bounds:
     cost_usd: float
 
 
-def request_bounds(pool: Pool, arm: Arm, messages: tuple[Message, ...]) -> Bounds:
-    """What one request of this arm with these messages can use at most."""
-    input_bound = input_tokens_bound(messages)
+def request_bounds(pool: Pool, arm: Arm, messages: tuple[Message, ...], schema: JsonObject | None = None) -> Bounds:
+    """What one request of this arm with these messages can use at most; a schema is billed as part of the prompt."""
+    input_bound = input_tokens_bound(messages) + (0 if schema is None else len(json.dumps(schema)))
     limit = max(pool.output_limit(arm, input_tokens_prior(messages)), 1)
     return Bounds(input_bound, limit, pool.worst_case_usd(arm, input_bound, limit))
 
@@ -83,7 +84,7 @@ async def ask_model(
     on_token: Callable[[str], None] | None = None,
 ) -> tuple[Attempt, ...]:
     """Like :func:`ask_arm`, with messages and schema of the caller's own: how planner and judge are asked."""
-    bounds = request_bounds(pool, ask.arm, messages)
+    bounds = request_bounds(pool, ask.arm, messages, schema)
     if bounds.cost_usd > ask.reserve_usd:
         raise CapTooSmall(
             f"{ask.arm} may cost up to {bounds.cost_usd:.3g} USD and only {ask.reserve_usd:.3g} USD are reserved"

@@ -79,7 +79,7 @@ def judging_pays(
     messages = judging_messages(query, attempt, criteria)
     usual = pool.cost_usd(model, Usage(input_tokens_prior(messages), JUDGE_BUDGET // 2))
     gain = (1.0 - tradeoff) * pool.spec.judge_reliability * score * (1.0 - score)
-    worst = request_bounds(pool, Arm(ModelId(model), JUDGE_BUDGET), messages).cost_usd
+    worst = request_bounds(pool, Arm(ModelId(model), JUDGE_BUDGET), messages, _SCHEMA).cost_usd
     return gain > tradeoff * usual / reference_cost_usd and worst <= left_usd
 
 
