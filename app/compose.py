@@ -69,15 +69,8 @@ def compose_parts(
 ) -> Parts:
     """Everything a run needs, checked before anything is opened, sent or spent.
 
-    Args:
-        pool_name: name or path of the pool.
-        settings: where things are kept; by default read from the environment.
-        predictor: a predictor's folder, instead of the one that the pool names.
-        embedder: what the predictor was fitted with, when that is not the default.
-        ledger: where runs are written; by default the one of the settings.
-        allow: models that runs will be restricted to; only checked here.
-        deny: models that runs will do without; only checked here.
-        on_progress: told about weights being fetched.
+    Arguments are those of ``Router.from_pool``; ``allow`` and ``deny`` are only checked here, for runs to come, and
+    ``on_progress`` is told about weights being fetched.
 
     Raises:
         SetupError: a part that cannot be had; the message names it and the remedy.

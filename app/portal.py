@@ -33,12 +33,12 @@ class Portal:
             raise RuntimeError(message)
         outcome: Future[T] = Future()
         started: list[asyncio.Task[T]] = []
-        loop.call_soon_threadsafe(_start, loop, work, outcome, started)
         try:
+            loop.call_soon_threadsafe(_start, loop, work, outcome, started)
             return outcome.result()
         except BaseException:
             if not outcome.done():
-                loop.call_soon_threadsafe(_stop, started)
+                loop.call_soon_threadsafe(_stop, work, outcome, started)
                 wait([outcome])
             raise
 
@@ -62,20 +62,28 @@ def _start(
     task.add_done_callback(lambda done: _hand_over(done, outcome))
 
 
-def _stop(started: list[asyncio.Task[T]]) -> None:
-    started[0].cancel()
+def _stop(work: Coroutine[object, object, T], outcome: Future[T], started: list[asyncio.Task[T]]) -> None:
+    if started:
+        started[0].cancel()
+    else:  # the interrupt came before the work was handed over
+        work.close()
+        _cancel(outcome)
 
 
 def _hand_over(done: asyncio.Task[T], outcome: Future[T]) -> None:
     if done.cancelled():
-        outcome.cancel()
-        outcome.set_running_or_notify_cancel()
+        _cancel(outcome)
         return
     error = done.exception()
     if error is None:
         outcome.set_result(done.result())
     else:
         outcome.set_exception(error)
+
+
+def _cancel(outcome: Future[T]) -> None:
+    outcome.cancel()
+    outcome.set_running_or_notify_cancel()
 
 
 PORTAL = Portal()

@@ -56,13 +56,14 @@ class ScriptedChat:
     Attributes:
         calls: what was asked, in order.
         cancelled: calls that were given up while they waited.
-        gate: calls that ``hold`` says wait for it.
+        gate: calls wait for it when ``hold`` says so.
+        held: set as soon as one waits.
     """
 
     def __init__(self, answer: Callable[[Call], Answer], *, hold: Callable[[Call], bool] | None = None) -> None:
         self.answer = answer
         self.hold = hold
-        self.gate = asyncio.Event()
+        self.gate, self.held = asyncio.Event(), asyncio.Event()
         self.calls: list[Call] = []
         self.cancelled: list[Call] = []
         self.closed = 0
@@ -72,7 +73,7 @@ class ScriptedChat:
     ) -> Reply:
         self.calls.append(call)
         if self.hold is not None and self.hold(call):
-            await self._wait(call)
+            await self.wait(call)
         said = self.answer(call)
         if isinstance(said, Exception):
             raise said
@@ -86,7 +87,8 @@ class ScriptedChat:
     async def aclose(self) -> None:
         self.closed += 1
 
-    async def _wait(self, call: Call) -> None:
+    async def wait(self, call: Call) -> None:
+        self.held.set()
         try:
             await self.gate.wait()
         except asyncio.CancelledError:

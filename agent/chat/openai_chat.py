@@ -295,7 +295,7 @@ async def _gather(
 
 
 def _reply(call: Call, gathered: _Gathered, latency_s: float, lost: int) -> Reply:
-    text = "".join(gathered.text)
+    text = _joined(gathered.text)
     return Reply(
         text=text,
         usage=_usage(call, gathered, text),
@@ -327,6 +327,11 @@ def _count(given: object, otherwise: int) -> int:
 def _encodable(message: Message) -> str:
     """The message's text without lone surrogates, which no request can carry."""
     return message["content"].encode("utf-8", "replace").decode()
+
+
+def _joined(pieces: list[str]) -> str:
+    """The pieces as one text; a character that was cut between two is whole again, half of one is replaced."""
+    return "".join(pieces).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _confidence(logprobs: list[float]) -> float | None:

@@ -71,15 +71,19 @@ async def _collect(pool: Pool, ledger: Ledger, collection: str, jobs: list[Job],
     from curveroute.agent.ledger import RunStart
     from curveroute.agent.types import RunId
     from curveroute.cli.bars import collecting
+    from curveroute.cli.models import fetch_weights
     from curveroute.compose import compose_chat, load_settings
 
-    run_id = RunId(f"collect-{collection}")
+    settings, run_id = load_settings(), RunId(f"collect-{collection}")
     if not jobs:
         return Progress(total=0)
     await ledger.start_run(
         RunStart(run_id, pool.name, f"collection {collection}", 0.0, kind="collect", collection=collection)
     )
-    chat = compose_chat(pool, load_settings(), parallel=concurrency)
+    chat = compose_chat(pool, settings, parallel=concurrency)
+    for model in [pool.model(name) for name in dict.fromkeys(job.arm.model for job in jobs)]:
+        if model.endpoint == "local":
+            await fetch_weights(model, settings)
     try:
         with collecting(len(jobs)) as watch:
             return await collect(pool, chat, ledger, run_id, jobs, concurrency=concurrency, watch=watch)

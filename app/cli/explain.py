@@ -39,18 +39,13 @@ def explain(route: Route) -> None:
     for attempt in route.attempts:
         console.print(_attempt(attempt))
     console.print()
-    calls = "1 call" if len(route.attempts) == 1 else f"{len(route.attempts)} calls"
-    console.print(
-        _titled(
-            str(route.arm), f"{route.status}, {route.reason}; {route.cost_usd:.3e} USD in {calls}, run {route.run_id}"
-        )
-    )
+    console.print(_titled("no answer" if route.arm is None else str(route.arm), _ended(route)))
 
 
 def _candidates(route: Route) -> Table:
     longest = max((len(str(one.arm)) for one in route.candidates[:_SHOWN]), default=0)
     table = Table(
-        Column("candidate", overflow="fold", width=min(longest, _NAME_WIDTH)),
+        Column("candidate", overflow="fold", width=max(min(longest, _NAME_WIDTH), len("candidate"))),
         Column("quality", justify="right", no_wrap=True),
         Column("tokens", justify="right", no_wrap=True),
         Column("USD", justify="right", no_wrap=True),
@@ -102,6 +97,12 @@ def _verdict(attempt: Attempt) -> str:
 def _decided(decision: Decision) -> str:
     chosen = " and ".join(str(arm) for arm in decision.arms)
     return f"{f'ask {chosen}' if chosen else 'stop'}: {decision.reason}"
+
+
+def _ended(route: Route) -> str:
+    calls = "1 call" if len(route.attempts) == 1 else f"{len(route.attempts)} calls"
+    how = ", ".join(part for part in (route.status or "running", route.reason) if part)
+    return f"{how}; {route.cost_usd:.3e} USD in {calls}, run {route.run_id}"
 
 
 def _titled(title: str, text: str) -> Text:

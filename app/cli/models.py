@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     from curveroute.agent.chat.servers import LocalServers
     from curveroute.agent.pool import ModelSpec, Pool, WeightsSpec
@@ -59,14 +60,19 @@ def _local_models(pool: Pool, names: list[str]) -> list[ModelSpec]:
     return local
 
 
-async def _fetch(models: list[ModelSpec], settings: Settings) -> None:
+async def fetch_weights(model: ModelSpec, settings: Settings) -> Path:
+    """Where the weights of a local model are, fetched under a bar if they were not there."""
     from curveroute.agent.chat.weights import fetch
     from curveroute.cli.bars import fetching
     from curveroute.compose import weights_of
 
+    with fetching() as watch:
+        return await fetch(weights_of(_weights(model)), settings, watch)
+
+
+async def _fetch(models: list[ModelSpec], settings: Settings) -> None:
     for model in models:
-        with fetching() as watch:
-            path = await fetch(weights_of(_weights(model)), settings, watch)
+        path = await fetch_weights(model, settings)
         print(f"{model.id}: {path} ({path.stat().st_size / 1e6:.0f} MB, hash checked)")
 
 

@@ -140,6 +140,14 @@ def test_a_broken_answer_is_no_answer(cli: Cli, pool: str, models: FakeModels) -
         assert "HTTP 401" in complaint
 
 
+def test_half_a_character_is_no_fault(cli: Cli, pool: str, models: FakeModels) -> None:
+    models.reply = lambda _: "Answer: \ud83d\ude00 \ud83d"
+    for shape in ("--json", "--explain"):
+        ran = cli("ask", TRAIN, "--pool", pool, "--no-plan", shape)
+        assert (ran.status, ran.err) == (0, "")
+        assert "Answer: \U0001f600 \ufffd" in ran.out
+
+
 def test_debug_shows_the_traceback_before_and_after_the_command(cli: Cli, pool: str) -> None:
     from curveroute.agent.errors import CapTooSmall, PoolError
 

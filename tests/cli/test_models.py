@@ -157,7 +157,8 @@ def test_weights_that_cannot_be_had(
         "offline": "unset CURVEROUTE_OFFLINE",
         "no folder": "cannot be",
     }[fault]
-    for words in (("models", "fetch"), ("models", "up"), ("ask", "x")):
+    collect = ("collect", "--out", "table.csv", "--per-family", "0", "--limit", "1")
+    for words in (("models", "fetch"), ("models", "up"), ("ask", "x"), collect):
         ran = cli(*words, "--pool", tiny)
         assert (ran.status, ran.out) == (2, "")
         assert why in ran.err.splitlines()[-1]

@@ -56,13 +56,17 @@ def test_a_failed_run_can_be_shown(cli: Cli, pool: str, models: FakeModels) -> N
     shown = cli("runs", "show", run_id).out
     assert "(no answer)" in shown
     assert "HTTP 401" in shown
+    assert "no answer: failed, " in shown
+    assert "None" not in shown
 
 
 def test_a_collection_is_a_run_too_but_listed_apart(cli: Cli, pool: str) -> None:
     words = ("--per-family", "0", "--limit", "2")
     assert cli("collect", "--pool", pool, "--out", "t.csv", *words).status == 0
     assert "no runs yet" in cli("runs", "list").out
-    assert "collection fake" in cli("runs", "show", "collect-fake").out
+    shown = cli("runs", "show", "collect-fake").out
+    assert "collection fake" in shown
+    assert "no answer: running; " in shown
 
 
 def test_sums_that_were_tampered_with_are_found(cli: Cli, pool: str, home: Path) -> None:

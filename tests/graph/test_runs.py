@@ -207,7 +207,7 @@ class TestWithAPredictor:
         small = np.array([arm.model == "small" for arm in pool.arms])
         quality = np.where(small, 0.15 + 0.75 * easy, 0.85)
         tokens = np.full(quality.shape, 10.0)
-        cost = np.where(small, 1e-6, 1e-5) * np.ones_like(quality)
+        cost = np.where(small, 7e-6, 7e-5) * np.ones_like(quality)
         return Predictor(embedder=house.embedder.name).fit(x, quality, tokens, cost_usd=cost, arms=pool.arms)
 
     def test_the_query_decides_which_arm_comes_first(self, house: type[House]) -> None:
