@@ -76,8 +76,15 @@ class Router(Runnable[Any, Route]):
             SetupError: an unknown or malformed pool, a missing key, a value out of range, a damaged predictor.
         """
         context = Context(tradeoff=tradeoff, max_cost_usd=max_cost_usd, plan=plan, judge=judge, **limits)
-        parts = compose_parts(pool, settings=settings, predictor=predictor, embedder=embedder, ledger=ledger)
-        parts.pool.restricted(context.allow, context.deny)
+        parts = compose_parts(
+            pool,
+            settings=settings,
+            predictor=predictor,
+            embedder=embedder,
+            ledger=ledger,
+            allow=context.allow,
+            deny=context.deny,
+        )
         return cls(replace(context, parts=parts))
 
     @property

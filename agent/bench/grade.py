@@ -63,14 +63,19 @@ def _exact(task: Task, answer: str, _text: str) -> float:
     return float(any(same(answer, right) for right in _accepted(task)))
 
 
-def _contains(task: Task, answer: str, _text: str) -> float:
-    """Right as a whole, or named within a short claim."""
-    norm = normalise(answer)
+def _contains(task: Task, answer: str, text: str) -> float:
+    """Right as a whole, or named within a short claim; a text of one short sentence is such a claim."""
+    sentence = text.strip()
+    claims = (answer,) if "\n" in sentence else (answer, sentence)
+    return float(any(_names(task, claim) for claim in claims) or _exact(task, answer, "") == 1.0)
+
+
+def _names(task: Task, claim: str) -> bool:
+    norm = normalise(claim)
     if len(norm.split()) > _CONTAINS_WORDS or re.search(r"\b(?:not|isnt|or)\b", norm):
-        return _exact(task, answer, "")
+        return False
     rights = [normalise(right) for right in _accepted(task)]
-    named = any(re.search(rf"(?<!\w){re.escape(right)}(?!\w)", norm) for right in rights if right)
-    return float(named or _exact(task, answer, "") == 1.0)
+    return any(re.search(rf"(?<!\w){re.escape(right)}(?!\w)", norm) for right in rights if right)
 
 
 def _number(task: Task, answer: str, _text: str) -> float:

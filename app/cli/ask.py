@@ -28,6 +28,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow", action="append", default=[], metavar="MODEL", help="only this model (repeatable)")
     parser.add_argument("--deny", action="append", default=[], metavar="MODEL", help="not this model (repeatable)")
     parser.add_argument("--predictor", default=None, help="folder of a predictor, instead of the pool's own")
+    parser.add_argument("--embedder", default=None, help="what that predictor was fitted with, if not the default")
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--explain", action="store_true", help="show the candidates, the attempts and the verdicts")
     shape.add_argument("--json", action="store_true", help="print exactly one JSON object")
@@ -66,6 +67,7 @@ def _question(given: str) -> str:
 
 
 async def _answer(options: argparse.Namespace, question: str) -> Route:
+    from curveroute.agent.embed import embedder_by_name
     from curveroute.cli.bars import fetching
     from curveroute.compose import compose_parts
     from curveroute.graphs.context import Context
@@ -74,7 +76,12 @@ async def _answer(options: argparse.Namespace, question: str) -> Route:
     allow, deny = tuple(options.allow), tuple(options.deny)
     with fetching() as on_progress:
         parts = compose_parts(
-            options.pool, predictor=options.predictor, allow=allow, deny=deny, on_progress=on_progress
+            options.pool,
+            predictor=options.predictor,
+            embedder=None if options.embedder is None else embedder_by_name(options.embedder),
+            allow=allow,
+            deny=deny,
+            on_progress=on_progress,
         )
         context = Context(
             tradeoff=options.tradeoff,

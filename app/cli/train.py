@@ -17,6 +17,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("table", type=Path, help="curve table (.parquet, .csv, .jsonl)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the predictor")
     parser.add_argument("--pool", default=None, help="pool whose prices are used for expected costs")
+    parser.add_argument("--embedder", default=None, help="openai:MODEL?dim=…&url=…&key_env=…, instead of the default")
     parser.add_argument("--seed", type=int, default=0, help="seed of the calibrator's random sets (default: 0)")
     parser.set_defaults(run=run)
 
@@ -25,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
     """Read, fit, write, and say what was measured."""
     from curveroute.agent.bench.table import read_table
     from curveroute.agent.bench.train import train
-    from curveroute.agent.embed import default_embedder
+    from curveroute.agent.embed import default_embedder, embedder_by_name
     from curveroute.agent.pool import load_pool
     from curveroute.agent.predictor import save_predictor
     from curveroute.cli.bars import embedding
@@ -36,9 +37,10 @@ def run(options: argparse.Namespace) -> int:
     if options.pool is not None:
         pool = load_pool(options.pool)
         prices = {str(model): pool.prices(model)[1] for model in pool.models}
+    embedder = default_embedder() if options.embedder is None else embedder_by_name(options.embedder)
     rows = read_table(options.table)
     with embedding() as watch:
-        predictor = asyncio.run(train(rows, default_embedder(), output_prices=prices, seed=options.seed, watch=watch))
+        predictor = asyncio.run(train(rows, embedder, output_prices=prices, seed=options.seed, watch=watch))
     save_predictor(predictor, options.out)
     _report(predictor, options.out, len(rows))
     return 0
