@@ -60,7 +60,7 @@ class Route(BaseModel):
         later = other.model_dump(exclude_defaults=True, exclude={"answer", "restart", "attempts", "candidates", "plan"})
         kept = {name: getattr(other, name) for name in _WHOLE if getattr(other, name)}
         later.pop("decisions", None)
-        return self.model_copy(update={**later, **kept, "answer": answer})
+        return self.model_copy(update={**later, **kept, "answer": answer, "restart": self.restart or other.restart})
 
     @classmethod
     def from_output(cls, output: Mapping[str, Any]) -> Self:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 QUERIES = 40
 ROUNDS = 10
-TRADEOFF = 0.7
+TRADEOFF = 0.8
 POOLS = {"8_arms": (2, (16, 64, 160, 320)), "33_arms": (11, (16, 64, 256))}
 
 
@@ -139,10 +139,10 @@ def fitted(pool: Pool, vectors: np.ndarray) -> Predictor:
 
 @dataclass(frozen=True)
 class Case:
-    """One setting of the graph and its bare twin."""
+    """One setting of the graph, and for each query the probes at each of its steps, which the bare twin sends too."""
 
     context: Context
-    sends: list[int]
+    sends: dict[str, list[int]]
 
     def with_parts(self, *, embedder: Embedder | None = None, ledger: LedgerPort | None = None) -> Case:
         parts = self.context.parts
@@ -165,8 +165,12 @@ async def make_case(name: str, *, cut: bool, embedder: Embedder) -> Case:
     chat = RecordedChat.from_rows(rows(pool, cut=cut))
     parts = Parts(pool, chat, embedder, outlooker, Calibrator.unfitted(), NullLedger())
     context = Context(tradeoff=TRADEOFF, plan=False, judge=False, parts=parts)
-    output = await GRAPH.ainvoke(_input(queries()[0]), context=context)
-    return Case(context, [len(decision.arms) for decision in output["decisions"] if decision.arms])
+    outputs = {query: await GRAPH.ainvoke(_input(query), context=context) for query in queries()}
+    return Case(context, {query: _sends(output) for query, output in outputs.items()})
+
+
+def _sends(output: Mapping[str, Any]) -> list[int]:
+    return [len(decision.arms) for decision in output["decisions"] if decision.arms]
 
 
 async def compare(case: Case) -> dict[str, float]:
@@ -174,7 +178,7 @@ async def compare(case: Case) -> dict[str, float]:
     times: dict[str, list[float]] = {"bare": [], "graph": []}
     for _ in range(ROUNDS):
         for query in queries():
-            times["bare"].append(await _timed(BARE, {"sends": case.sends}, None))
+            times["bare"].append(await _timed(BARE, {"sends": case.sends[query]}, None))
             times["graph"].append(await _timed(GRAPH, _input(query), case.context))
     bare, graph = (float(np.median(times[name])) * 1e3 for name in ("bare", "graph"))
     return {"bare_ms": round(bare, 3), "graph_ms": round(graph, 3), "ratio": round(graph / bare, 2)}
@@ -193,7 +197,8 @@ async def _measure() -> dict[str, Any]:
     for name in POOLS:
         for path in ("accepted", "escalated"):
             case = await make_case(name, cut=path == "escalated", embedder=cached)
-            result[f"{name}_{path}"] = {"probes": case.sends, **await compare(case)}
+            steps = round(float(np.mean([len(sends) for sends in case.sends.values()])), 2)
+            result[f"{name}_{path}"] = {"rounds_of_probes": steps, **await compare(case)}
     case = await make_case("8_arms", cut=False, embedder=cached)
     with tempfile.TemporaryDirectory() as folder, Ledger.open(f"sqlite:///{Path(folder) / 'l.sqlite'}") as ledger:
         result["8_arms_sqlite_ledger"] = await compare(case.with_parts(ledger=ledger))

@@ -66,7 +66,7 @@ class Calibrator:
         """From stored weights, as :meth:`to_weights` gives them.
 
         Raises:
-            PredictorError: an unknown signal, or a weight that is not finite.
+            PredictorError: an unknown signal, a weight that is not finite, or a reliability that is no share.
         """
         weights = dict(weights)
         reliability = weights.pop("reliability", None)
@@ -76,6 +76,8 @@ class Calibrator:
             raise PredictorError(f"calibrator weighs unknown signal(s) {', '.join(unknown)}; train the predictor again")
         if not all(math.isfinite(value) for value in weights.values()):
             raise PredictorError("a calibrator weight is not finite; train the predictor again")
+        if reliability is not None and not 0.0 <= reliability <= 1.0:
+            raise PredictorError(f"calibrator reliability is {reliability}, outside 0 to 1; train the predictor again")
         return cls({**dict.fromkeys(known, 0.0), **weights}, reliability)
 
     def to_weights(self) -> dict[str, float]:

@@ -1,0 +1,250 @@
+"""One step of a run: from attempts to the rule and back to asks, whose reserves the cap always holds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from curveroute.agent.errors import CapTooSmall
+from curveroute.agent.plan import ranking_plan
+from curveroute.agent.propose import Outlooker
+from curveroute.agent.step import MAX_STEPS, Inquiry, is_answer, left_usd, next_turn, spent_usd
+from curveroute.agent.types import Arm, Attempt, AttemptId, Message, ModelId, Plan, Query, RunId, Usage, Verdict
+
+if TYPE_CHECKING:
+    from conftest import House
+
+    from curveroute.agent.pool import Pool
+    from curveroute.agent.step import Turn
+
+PROPERTY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUERY = Query((Message(role="user", content="What is the capital of Portugal?"),))
+WORLD = {"a": (0.3, 0.5, 0.1), "b": (0.4, 0.6, 0.2), "c": (0.5, 0.9, 1.0)}
+
+
+@dataclass(frozen=True)
+class Knobs:
+    tradeoff: float = 0.3
+    max_cost_usd: float | None = None
+
+
+class Table:
+    """A pool, its estimates, and turns over attempts that are named by arm."""
+
+    def __init__(self, pool: Pool, **knobs: Any) -> None:
+        self.knobs = Knobs(**knobs)
+        self.outlooker = Outlooker(pool, None)
+        self.candidates = self.outlooker.estimates(None, QUERY, pool.arms, self.knobs.tradeoff)
+        self.plan = ranking_plan(self.candidates, "test")
+        worst = self.outlooker.worst_usd(QUERY, self.outlooker.places(pool.arms)).tolist()
+        self.worst = dict(zip(pool.arms, worst, strict=True))
+
+    def turn(self, *attempts: Attempt, step: int = 1, plan: Plan | None = None) -> Turn:
+        inquiry = Inquiry(RunId("r"), QUERY, self.candidates, plan or self.plan, self.knobs)
+        return next_turn(self.outlooker, inquiry, attempts, step)
+
+
+def arm(text: str) -> Arm:
+    model, _, budget = text.partition("@")
+    return Arm(ModelId(model), int(budget))
+
+
+def tried(text: str, score: float | None = 0.5, reason: Any = "ok", cost: float = 1e-5, **changes: Any) -> Attempt:
+    verdict = None if score is None else Verdict(score, reason)
+    attempt = Attempt(
+        AttemptId(f"r.1.{text}"), "probe", arm(text), "Answer: x", "x", Usage(), cost, "stop", 0.1, verdict=verdict
+    )
+    return replace(attempt, **changes)
+
+
+def dead(text: str, **changes: Any) -> Attempt:
+    return tried(text, 0.0, "error", 0.0, error="down", **changes)
+
+
+def names(turn: Turn) -> list[str]:
+    return [str(one) for one in turn.decision.arms]
+
+
+def test_money_is_summed_exactly_and_never_owed() -> None:
+    attempts = [tried("a@16", cost=0.1) for _ in range(10)]
+    assert spent_usd(attempts) == 1.0
+    assert left_usd(None, attempts) == math.inf
+    assert left_usd(1.5, attempts) == 0.5
+    assert left_usd(0.5, attempts) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "answers"),
+    [
+        ("probe", "r.1.1", True),
+        ("escalation", "r.2.1", True),
+        ("planner", "r.plan", False),
+        ("judge", "r.1.1.judge", False),
+        ("probe", "r.1.1.lost", False),
+    ],
+)
+def test_only_probes_and_escalations_that_came_back_are_answers(role: Any, name: str, answers: bool) -> None:
+    assert is_answer(tried("a@16", role=role, attempt_id=AttemptId(name))) is answers
+
+
+class TestReserves:
+    @PROPERTY
+    @given(
+        tradeoff=st.floats(0, 1),
+        cap=st.none() | st.floats(1e-6, 5e-3),
+        asked=st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([16, 64, 256]), st.floats(0, 1)), max_size=5),
+        broken=st.booleans(),
+    )
+    def test_what_a_step_may_spend_is_left(
+        self, house: type[House], tradeoff: float, cap: float | None, asked: list[Any], broken: bool
+    ) -> None:
+        table = Table(house.pool(WORLD), tradeoff=tradeoff, max_cost_usd=cap)
+        make = dead if broken else tried
+        attempts = {(model, budget): make(f"{model}@{budget}") for model, budget, _ in asked}.values()
+        left = left_usd(cap, list(attempts))
+        try:
+            turn = table.turn(*attempts, step=2 if asked else 1)
+        except CapTooSmall:
+            assert not asked
+            assert all(worst > left for worst in table.worst.values())
+            return
+        assert math.fsum(ask.reserve_usd for ask in turn.asks) <= left or math.isinf(left)
+        for ask in turn.asks:
+            assert ask.reserve_usd >= table.worst[ask.arm]
+            assert ask.arm not in {attempt.arm for attempt in attempts}
+        assert [ask.arm for ask in turn.asks] == list(turn.decision.arms)
+
+    def test_what_is_left_over_is_shared_for_repeated_requests(self, house: type[House]) -> None:
+        turn = Table(house.pool(WORLD), tradeoff=0.05, max_cost_usd=0.01).turn()
+        assert len(turn.asks) == 2
+        assert math.fsum(ask.reserve_usd for ask in turn.asks) == pytest.approx(0.01)
+
+    def test_without_a_cap_nothing_is_reserved(self, house: type[House]) -> None:
+        assert {ask.reserve_usd for ask in Table(house.pool(WORLD)).turn().asks} == {math.inf}
+
+
+class TestFirstStep:
+    def test_asks_are_probes_with_names_of_their_own(self, house: type[House]) -> None:
+        turn = Table(house.pool(WORLD), tradeoff=0.05).turn()
+        assert [(ask.attempt_id, ask.role) for ask in turn.asks] == [("r.1.1", "probe"), ("r.1.2", "probe")]
+        assert len({ask.arm.model for ask in turn.asks}) == 2
+
+    def test_no_partner_is_asked_when_the_plan_says_so(self, house: type[House]) -> None:
+        table = Table(house.pool(WORLD), tradeoff=0.05)
+        assert len(table.turn(plan=replace(table.plan, probe=False)).asks) == 1
+
+    def test_the_planners_first_arm_comes_first(self, house: type[House]) -> None:
+        table = Table(house.pool(WORLD))
+        plan = Plan((arm("b@16"), arm("a@16")), False, "", "planner", "")
+        assert names(table.turn(plan=plan)) == ["b@16"]
+        assert "b@16" not in names(table.turn(plan=replace(plan, source="ranking", arms=table.plan.arms)))
+
+    def test_a_plan_that_the_cap_does_not_hold_gives_way(self, house: type[House]) -> None:
+        table = Table(house.pool(WORLD), max_cost_usd=1e-4)
+        plan = Plan((arm("c@256"),), False, "", "planner", "")
+        assert table.worst[arm("c@256")] > 1e-4
+        (first,) = names(table.turn(plan=plan))
+        assert table.worst[arm(first)] <= 1e-4
+
+    def test_a_partner_is_of_another_model_than_who_is_asked_in_the_plans_place(self, house: type[House]) -> None:
+        for cap in (6e-5, 8e-5, 1e-4, 2e-4, 5e-4, 1e-3):
+            asked = Table(house.pool(WORLD), tradeoff=0.01, max_cost_usd=cap).turn().asks
+            assert len({ask.arm.model for ask in asked}) == len(asked)
+
+    def test_nothing_that_fits_is_an_error(self, house: type[House]) -> None:
+        with pytest.raises(CapTooSmall, match="raise the cap"):
+            Table(house.pool(WORLD), max_cost_usd=1e-7).turn()
+
+    def test_every_other_arm_is_told_why_it_lost(self, house: type[House]) -> None:
+        pool = house.pool(WORLD)
+        turn = Table(pool).turn()
+        assert {one.arm for one in turn.decision.rejected} | set(turn.decision.arms) == set(pool.arms)
+        assert all(one.reason for one in turn.decision.rejected)
+
+    def test_of_very_many_losers_only_the_first_are_told(self, house: type[House]) -> None:
+        many = {f"m{number}": (0.3, 0.5, 0.1) for number in range(40)}
+        assert len(Table(house.pool(many)).turn().decision.rejected) == 32
+
+
+class TestAfterAnswers:
+    def test_escalations_are_numbered_by_their_step(self, house: type[House]) -> None:
+        turn = Table(house.pool(WORLD), tradeoff=0.0).turn(tried("a@16", 0.1), step=3)
+        assert [(ask.attempt_id, ask.role) for ask in turn.asks] == [("r.3.1", "escalation")]
+
+    def test_a_sure_answer_is_accepted(self, house: type[House]) -> None:
+        turn = Table(house.pool(WORLD)).turn(tried("a@16", 1.0), step=2)
+        assert (turn.asks, turn.decision.status) == ((), "accepted")
+
+    def test_a_cut_answer_speaks_of_its_budget_and_not_of_longer_ones(self, house: type[House]) -> None:
+        table = Table(house.pool({"solo": (0.5, 0.9, 0.2)}), tradeoff=0.2)
+        turn = table.turn(tried("solo@64", 0.0, "truncated"), step=2)
+        assert names(turn) == ["solo@256"]
+
+    def test_what_the_plan_leaves_out_is_not_asked(self, house: type[House]) -> None:
+        plan = Plan((arm("a@16"), arm("a@64")), True, "", "planner", "")
+        turn = Table(house.pool(WORLD), tradeoff=0.0).turn(tried("a@16", 0.1), step=2, plan=plan)
+        assert names(turn) == ["a@64"]
+        turn = Table(house.pool(WORLD), tradeoff=0.0).turn(tried("a@16", 0.1), tried("a@64", 0.1), step=2, plan=plan)
+        assert (turn.asks, turn.decision.reason) == ((), "every arm was tried")
+
+    def test_after_enough_steps_it_ends(self, house: type[House]) -> None:
+        table = Table(house.pool(WORLD), tradeoff=0.0)
+        assert table.turn(tried("a@16", 0.1), step=MAX_STEPS).asks
+        turn = table.turn(tried("a@16", 0.1), step=MAX_STEPS + 1)
+        assert (turn.asks, turn.decision.status) == ((), "best_so_far")
+
+    def test_what_is_worth_it_but_does_not_fit_is_said(self, house: type[House]) -> None:
+        turn = Table(house.pool(WORLD), tradeoff=0.0, max_cost_usd=1e-4).turn(tried("a@16", 0.1, cost=1e-4), step=2)
+        assert (turn.asks, turn.decision.status) == ((), "best_so_far")
+        assert "does not fit under the cap" in turn.decision.reason
+
+    def test_a_checkpoints_lists_are_as_good_as_tuples(self, house: type[House]) -> None:
+        table = Table(house.pool(WORLD))
+        plan = replace(table.plan, arms=list(table.plan.arms))  # type: ignore[arg-type]
+        assert table.turn(tried("a@16"), step=2, plan=plan) == table.turn(tried("a@16"), step=2)
+
+
+class TestFailures:
+    @pytest.mark.parametrize("tradeoff", [0.0, 0.5, 1.0])
+    def test_someone_else_is_asked_whatever_the_price(self, house: type[House], tradeoff: float) -> None:
+        turn = Table(house.pool(WORLD), tradeoff=tradeoff).turn(dead("a@16"), step=2)
+        assert [ask.role for ask in turn.asks] == ["escalation"]
+        assert turn.asks[0].arm.model != "a"
+
+    def test_a_failed_model_is_left_alone_once_there_is_an_answer(self, house: type[House]) -> None:
+        table = Table(house.pool(WORLD), tradeoff=0.0)
+        others = [tried(f"{model}@{budget}", 0.1) for model in "bc" for budget in (16, 64, 256)]
+        turn = table.turn(dead("a@16"), *others, step=2)
+        assert (turn.asks, turn.decision.status) == ((), "best_so_far")
+
+    def test_its_other_budgets_are_better_than_nothing(self, house: type[House]) -> None:
+        turn = Table(house.pool(WORLD)).turn(*[dead(f"{model}@16") for model in "abc"], step=2)
+        assert len(turn.asks) == 1
+
+    def test_who_was_left_out_by_the_plan_is_better_than_nothing(self, house: type[House]) -> None:
+        plan = Plan((arm("a@16"),), True, "", "planner", "")
+        turn = Table(house.pool(WORLD)).turn(dead("a@16"), step=2, plan=plan)
+        assert turn.asks[0].arm.model in {"b", "c"}
+
+    def test_when_all_have_failed_it_ends(self, house: type[House]) -> None:
+        pool = house.pool(WORLD)
+        turn = Table(pool).turn(*[dead(str(one)) for one in pool.arms], step=2)
+        assert (turn.asks, turn.decision.status) == ((), "best_so_far")
+        assert turn.decision.reason == "every arm was tried"
+
+    def test_when_the_cap_holds_nobody_else_it_ends_without_an_error(self, house: type[House]) -> None:
+        table = Table(house.pool(WORLD), max_cost_usd=1e-4)
+        turn = table.turn(replace(dead("a@16"), cost_usd=1e-4), step=2)
+        assert turn.asks == ()
+        assert "the cap holds no other arm" in turn.decision.reason
+
+    def test_a_failure_says_nothing_about_quality(self, house: type[House]) -> None:
+        table = Table(house.pool(WORLD), tradeoff=0.1)
+        with_failure = table.turn(dead("a@16"), tried("b@16", 0.3), step=2)
+        without = table.turn(tried("b@16", 0.3), step=2)
+        assert names(with_failure)[0] == names(without)[0]
