@@ -29,6 +29,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Places: TypeAlias = NDArray[np.intp]
 
 PRIOR_STD = 0.35
+PRIOR_CORRELATION = 0.6
 _PRIOR_FILL = 0.7
 _PRIOR_UNLIMITED_TOKENS = 600.0
 _LEAST_ROOM = 8
@@ -65,7 +66,7 @@ class Outlooker:
         self._positions = self.places(self._learned)
         self._tariff = _tariff(pool)
         self._seen: dict[tuple[tuple[str, str], ...], _Prompts] = {}
-        self._covariance = np.diag(np.full(len(pool.arms), PRIOR_STD**2))
+        self._covariance = _prior_covariance(pool)
         if self._view is not None:
             self._covariance[np.ix_(self._positions, self._positions)] = self._view.covariance
         self.reference_cost_usd = (
@@ -189,6 +190,14 @@ def _prompts(pool: Pool, tariff: _Tariff, query: Query) -> _Prompts:
     limit = np.maximum(np.minimum(room, tariff.most_output), 1.0)
     worst = USD_PER_PRICE * (bound * tariff.dearest_input + limit * tariff.output)
     return _Prompts(prior, USD_PER_PRICE * prior * tariff.input, worst, room >= tariff.least_room)
+
+
+def _prior_covariance(pool: Pool) -> Floats:
+    """(A, A) of the prior curves' errors: the budgets of one model err together, other models on their own."""
+    same = np.array([[one.model == other.model for other in pool.arms] for one in pool.arms])
+    shared = np.where(same, PRIOR_CORRELATION, 0.0)
+    np.fill_diagonal(shared, 1.0)
+    return np.asarray(PRIOR_STD**2 * shared)
 
 
 def _prior_arrays(pool: Pool, learned: set[ModelId]) -> tuple[Floats, Floats, Floats]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from curveroute.agent.chat.seam import Reply
 from curveroute.agent.ledger import Ledger
+from curveroute.agent.probe import request_bounds
 from curveroute.agent.types import Usage
 
 if TYPE_CHECKING:
@@ -171,12 +173,18 @@ def test_a_cap_that_does_not_hold_planner_and_answer_does_without_the_planner(ho
 
 def test_a_planner_that_spends_its_all_still_leaves_an_answer(house: type[House]) -> None:
     """Its plan names what the cap no longer holds; the run takes what it does."""
-    label = label_of(house, "big@256", tradeoff=0.5)
-    reply = Reply(plan_of(label), Usage(900, 128), "stop", 0.1)
+    plan = plan_of(label_of(house, "big@256", tradeoff=0.5))
+    pool = house.pool(**SETTINGS)
+
+    def dearest(call: Call) -> Any:
+        most = request_bounds(pool, call.arm, call.messages, call.schema)
+        text = "Answer: Lisbon" if call.schema is None else plan
+        return Reply(text, Usage(most.input_tokens, most.output_tokens), "stop", 0.1)
+
     planned = 0
-    for cap in [step * 2e-5 for step in range(3, 40)]:
-        route, _ = run(house, reply, max_cost_usd=cap)
+    for cap in np.linspace(5e-5, 8e-4, 120).tolist():
+        route = house.router(pool, house.chat(dearest), tradeoff=0.5, max_cost_usd=cap).invoke(house.query)
         planned += route.attempts[0].role == "planner"
         assert route.answer == "Answer: Lisbon"
         assert route.cost_usd <= cap
-    assert 0 < planned < 37
+    assert 0 < planned < 120

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from curveroute.agent.chat.recorded import RecordedChat
 from curveroute.agent.errors import AllArmsFailed
 from curveroute.agent.ledger import Ledger
 from curveroute.agent.predictor import Predictor
+from curveroute.agent.types import Arm, Attempt, AttemptId, ModelId, Usage, Verdict
 from curveroute.graphs import build
+from curveroute.graphs.nodes import best_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,6 +113,21 @@ def test_quality_alone_begins_with_the_best_arm_and_leaves_none_untried_while_in
     assert asked(route)[0] == "big@256"
     assert sorted(asked(route)) == sorted(map(str, pool.arms))
     assert route.status == "best_so_far"
+
+
+def test_the_best_verdict_is_the_answer_and_of_equals_the_later_one() -> None:
+    def made(name: str, score: float | None, **changes: Any) -> Attempt:
+        verdict = None if score is None else Verdict(score, "ok")
+        arm = Arm(ModelId(name), 16)
+        attempt = Attempt(AttemptId(name), "probe", arm, name, name, Usage(), 0.0, "stop", 0.1, verdict=verdict)
+        return replace(attempt, **changes)
+
+    broken, judge = made("broken", 0.99, error="down"), made("judge", 0.99, role="judge")
+    unseen, low, high, twin = made("unseen", None), made("low", 0.2), made("high", 0.7), made("twin", 0.7)
+    assert best_attempt((high, low, broken, judge, unseen)) == high
+    assert best_attempt((high, twin, low)) == twin
+    assert best_attempt((unseen, broken)) == unseen
+    assert best_attempt((broken, judge)) is None
 
 
 def test_no_arm_is_asked_twice_in_a_run(house: type[House]) -> None:

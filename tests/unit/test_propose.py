@@ -15,7 +15,7 @@ from curveroute.agent.errors import PoolError, PredictorError, QueryError
 from curveroute.agent.pool import Pool, PoolSpec
 from curveroute.agent.predictor import Predictor
 from curveroute.agent.probe import request_bounds
-from curveroute.agent.propose import PRIOR_STD, Outlooker
+from curveroute.agent.propose import PRIOR_CORRELATION, PRIOR_STD, Outlooker
 from curveroute.agent.types import Message, Query
 
 if TYPE_CHECKING:
@@ -167,7 +167,8 @@ class TestHeads:
         whole = outlooker.covariance(outlooker.places(pool.arms))
         assert whole.shape == (6, 6)
         assert np.allclose(whole[:3, :3], predictor.heads_.covariance)
-        assert np.allclose(whole[3:, 3:], np.eye(3) * PRIOR_STD**2)
+        together = np.full((3, 3), PRIOR_CORRELATION) + np.eye(3) * (1 - PRIOR_CORRELATION)
+        assert np.allclose(whole[3:, 3:], together * PRIOR_STD**2)
         assert not whole[:3, 3:].any()
         reversed_arms = tuple(reversed(pool.arms))
         assert np.allclose(outlooker.covariance(outlooker.places(reversed_arms)), whole[::-1, ::-1])
