@@ -95,10 +95,11 @@ class Nodes:
         def on_token(text: str) -> None:
             emit(runtime, {"type": "token", "attempt_id": ask.attempt_id, "text": text})
 
-        attempts = await ask_arm(
-            parts.pool, parts.chat, state["query"], ask, on_token=on_token if state["live"] else None
-        )
-        await parts.ledger.record(state["run_id"], *_made(parts, attempts))
+        attempts = await parts.ledger.made(ask.attempt_id)  # by this run, before it was killed
+        if not attempts:
+            told = on_token if state["live"] else None
+            attempts = await ask_arm(parts.pool, parts.chat, state["query"], ask, on_token=told)
+            await parts.ledger.record(state["run_id"], *_made(parts, attempts))
         return {"attempts": _by_id(attempts)}
 
     async def verify(self, state: State, runtime: Runtime[Context]) -> Update:

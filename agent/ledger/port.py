@@ -1,4 +1,4 @@
-"""The ledger as the graph sees it: five things to write, nothing to read.
+"""The ledger as the graph sees it: five things to write, and one to read when a run is resumed.
 
 ``NullLedger`` is the ledger of a replay, where thousands of recorded queries run and nothing new is spent.
 """
@@ -41,6 +41,10 @@ class LedgerPort(Protocol):
         """Close a run with its answer and totals."""
         ...
 
+    async def made(self, attempt_id: AttemptId) -> tuple[Attempt, ...]:
+        """The attempt of this id, after its lost requests, if it was made before: a resumed run does not pay again."""
+        ...
+
     def close(self) -> None:
         """Write what waits and let go of the database."""
         ...
@@ -68,6 +72,10 @@ class NullLedger:
 
     async def finish_run(self, run_id: RunId, end: RunEnd) -> None:
         """Forget."""
+
+    async def made(self, attempt_id: AttemptId) -> tuple[Attempt, ...]:  # noqa: ARG002
+        """Nothing was ever made."""
+        return ()
 
     def close(self) -> None:
         """Nothing is held."""

@@ -14,7 +14,7 @@ from curveroute.agent.errors import LedgerError
 from curveroute.agent.ledger.audit import read_report
 from curveroute.agent.ledger.encode import encode
 from curveroute.agent.ledger.events import AttemptMade, RunEnd, VerdictGiven
-from curveroute.agent.ledger.reading import read_collected, read_collected_rows, read_run, read_runs
+from curveroute.agent.ledger.reading import read_collected, read_collected_rows, read_made, read_run, read_runs
 from curveroute.agent.ledger.scribe import Scribe
 
 if TYPE_CHECKING:
@@ -108,6 +108,13 @@ class Ledger:
     async def finish_run(self, run_id: RunId, end: RunEnd) -> None:
         """Close a run with its answer and totals; a later end (of a resumed run) replaces an earlier one."""
         await self.record(run_id, end)
+
+    async def made(self, attempt_id: AttemptId) -> tuple[Attempt, ...]:
+        """The attempt of this id, after its lost requests, if it was made before; empty if not."""
+        self._check_open()
+        return await asyncio.wrap_future(
+            self._thread.submit(self._scribe.read, lambda connection: read_made(connection, attempt_id))
+        )
 
     def runs(self, limit: int = 20, status: RunStatus | None = None, kind: Kind | None = "ask") -> list[RunRecord]:
         """The latest runs, newest first, without what happened in them; ``kind=None`` lists every kind."""
