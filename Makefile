@@ -40,6 +40,7 @@ $(VENV)/bin/python:
 $(VENV)/.ask: $(VENV)/bin/python pyproject.toml requirements.lock
 	@echo "installing curveroute into $(VENV) …"
 	@$(PIP_INSTALL) -e ".[local]"
+	@$(BIN)/curveroute models fetch
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml requirements.lock

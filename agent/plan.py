@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from curveroute.agent.fence import fenced
 from curveroute.agent.pool.pool import input_tokens_prior
 from curveroute.agent.probe import Ask, ask_model, request_bounds
 from curveroute.agent.types import Arm, Message, ModelId, Plan, Usage
@@ -65,7 +66,7 @@ def planning_messages(query: Query, candidates: Sequence[Estimate]) -> tuple[Mes
         f"price {estimate.cost_usd * 1000:.4f} USD per 1000 questions"
         for label, estimate in _labelled(candidates).items()
     ]
-    question = query.text[:_LONGEST_QUESTION].replace("</question>", "< /question>")
+    question = fenced("question", query.text, _LONGEST_QUESTION)
     content = render("planner", candidates="\n".join(lines), question=question)
     return (Message(role="system", content=_SYSTEM), Message(role="user", content=content))
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from curveroute.agent.chat.seam import Call
 from curveroute.agent.errors import CapTooSmall, ModelCallError
+from curveroute.agent.escalate import affordable_tokens
 from curveroute.agent.pool.pool import input_tokens_bound, input_tokens_prior
 from curveroute.agent.types import Arm, Attempt, AttemptId, Message, Query, Role, Usage
 from curveroute.agent.verify.answers import extract_answer
@@ -58,6 +59,15 @@ def request_bounds(pool: Pool, arm: Arm, messages: tuple[Message, ...], schema: 
     return Bounds(input_bound, limit, pool.worst_case_usd(arm, input_bound, limit))
 
 
+def affordable_limit(pool: Pool, arm: Arm, messages: tuple[Message, ...], left_usd: float) -> int:
+    """The output tokens that an unlimited arm is cut down to when only ``left_usd`` may be spent on one request."""
+    bounds = request_bounds(pool, arm, messages)
+    input_usd = pool.worst_case_usd(arm, bounds.input_tokens, 0)
+    tokens = affordable_tokens(left_usd, input_usd=input_usd, output_price=pool.prices(arm.model)[1])
+    limit = bounds.output_tokens if tokens is None else min(tokens, bounds.output_tokens)
+    return limit if pool.worst_case_usd(arm, bounds.input_tokens, limit) <= left_usd else max(limit - 1, 0)
+
+
 async def ask_arm(
     pool: Pool, chat: Chat, query: Query, ask: Ask, *, on_token: Callable[[str], None] | None = None
 ) -> tuple[Attempt, ...]:
@@ -85,6 +95,9 @@ async def ask_model(
 ) -> tuple[Attempt, ...]:
     """Like :func:`ask_arm`, with messages and schema of the caller's own: how planner and judge are asked."""
     bounds = request_bounds(pool, ask.arm, messages, schema)
+    if ask.arm.budget is None and bounds.cost_usd > ask.reserve_usd:
+        limit = affordable_limit(pool, ask.arm, messages, ask.reserve_usd)
+        bounds = Bounds(bounds.input_tokens, limit, pool.worst_case_usd(ask.arm, bounds.input_tokens, limit))
     if bounds.cost_usd > ask.reserve_usd:
         raise CapTooSmall(
             f"{ask.arm} may cost up to {bounds.cost_usd:.3g} USD and only {ask.reserve_usd:.3g} USD are reserved"
@@ -100,6 +113,13 @@ async def ask_model(
         return (_failed(pool, ask, bounds, error),)
     made = _made(pool, ask, reply)
     return (*_lost(pool, ask, bounds, reply.lost_tries), made)
+
+
+def cancelled(pool: Pool, query: Query, ask: Ask) -> Attempt:
+    """What a call that was cancelled may have cost: it may be billed, so it is charged at its worst case."""
+    bounds = request_bounds(pool, ask.arm, pool.messages(query, ask.arm))
+    error = ModelCallError("cancelled; charged in full because it may be billed", lost_tries=1)
+    return _failed(pool, replace(ask, attempt_id=AttemptId(f"{ask.attempt_id}.cancelled.lost")), bounds, error)
 
 
 class _Purse:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from curveroute.agent.step import Inquiry, Turn, is_answer, left_usd, next_turn
 from curveroute.agent.types import Attempt, AttemptId
-from curveroute.agent.verify.judge import ask_judge, judging_pays, read_judgement
+from curveroute.agent.verify.judge import Judgement, ask_judge, judging_pays, read_judgement
 from curveroute.agent.verify.review import review
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from curveroute.agent.chat.seam import Chat
     from curveroute.agent.pool import Pool
@@ -39,16 +39,17 @@ class Reviewed:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Who reviews: the parts that a review needs."""
+    """Who reviews: the parts that a review needs; ``made`` finds a call that was paid for before a restart."""
 
     pool: Pool
     chat: Chat
     outlooker: Outlooker
     calibrator: Calibrator
+    made: Callable[[AttemptId], Awaitable[tuple[Attempt, ...]]]
 
 
 async def review_run(
-    bench: Bench, inquiry: Inquiry, attempts: Sequence[Attempt], step: int, *, judge: bool
+    bench: Bench, inquiry: Inquiry, attempts: Sequence[Attempt], step: int, *, judge: bool, committed: bool = False
 ) -> Reviewed:
     """Judge what was answered and decide what is next.
 
@@ -58,6 +59,7 @@ async def review_run(
         attempts: every call so far.
         step: number of the decision to come.
         judge: whether the pool's judge may be asked.
+        committed: the answer was shown as it was written, so it stands, whatever its verdict.
 
     Raises:
         CapTooSmall: nothing was answered and nothing fits under the cap.
@@ -67,22 +69,25 @@ async def review_run(
     calls: tuple[Attempt, ...] = ()
     best = max(answers, key=_score, default=None) if judge else None
     if best is not None and _worth_judging(bench, inquiry, best, attempts):
-        judgement, calls = await ask_judge(
-            bench.pool,
-            bench.chat,
-            inquiry.query,
-            best,
-            inquiry.plan.criteria,
-            attempt_id=AttemptId(best.attempt_id + _JUDGE),
-            left_usd=left_usd(inquiry.knobs.max_cost_usd, attempts),
-        )
+        judgement, calls = await _judged(bench, inquiry, best, left_usd(inquiry.knobs.max_cost_usd, attempts))
         words[best.attempt_id] = judgement.log_odds(bench.pool.spec.judge_reliability), judgement.reason
         answers = _with_verdicts(bench, inquiry, attempts, words)
     before = {attempt.attempt_id: attempt.verdict for attempt in attempts}
     changed = tuple(attempt for attempt in answers if _differ(before[attempt.attempt_id], attempt.verdict))
     rest = [attempt for attempt in attempts if not is_answer(attempt)]
-    turn = next_turn(bench.outlooker, inquiry, (*rest, *calls, *answers), step)
+    turn = next_turn(bench.outlooker, inquiry, (*rest, *calls, *answers), step, committed=committed)
     return Reviewed(changed, calls, turn)
+
+
+async def _judged(
+    bench: Bench, inquiry: Inquiry, best: Attempt, room_usd: float
+) -> tuple[Judgement, tuple[Attempt, ...]]:
+    """The judge's word on one attempt, and its calls; a call made before a restart is not made again."""
+    name = AttemptId(best.attempt_id + _JUDGE)
+    if calls := await bench.made(name):
+        return read_judgement(calls[-1]), calls
+    criteria = inquiry.plan.criteria
+    return await ask_judge(bench.pool, bench.chat, inquiry.query, best, criteria, attempt_id=name, left_usd=room_usd)
 
 
 def _with_verdicts(

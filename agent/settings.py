@@ -41,7 +41,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from ``environ`` (the process environment when not given)."""
     env = os.environ if environ is None else environ
     cache_dir, data_dir = _folders(env.get("CURVEROUTE_HOME", ""))
-    ledger_url = env.get("CURVEROUTE_LEDGER", "") or f"sqlite:///{data_dir / 'ledger.sqlite'}"
+    ledger_url = env.get("CURVEROUTE_LEDGER", "") or _sqlite_url(data_dir / "ledger.sqlite")
     offline = env.get("CURVEROUTE_OFFLINE", "").lower() in {"1", "true", "yes"}
     return Settings(cache_dir=cache_dir, data_dir=data_dir, ledger_url=ledger_url, offline=offline)
 
@@ -55,6 +55,11 @@ def read_secret(name: str, environ: Mapping[str, str] | None = None) -> str | No
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """The environment for a child process: this one's, with ``extra`` laid over it."""
     return {**os.environ, **extra}
+
+
+def _sqlite_url(path: Path) -> str:
+    """The URL of a SQLite file, wherever it lies: of all that a path may hold, two signs mean something in a URL."""
+    return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
 
 
 def _folders(home: str) -> tuple[Path, Path]:

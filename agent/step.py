@@ -15,7 +15,7 @@ import numpy as np
 
 from curveroute.agent.escalate import Situation, Step, next_step, why_not
 from curveroute.agent.posterior import Belief, observe, truncate
-from curveroute.agent.probe import Ask
+from curveroute.agent.probe import Ask, affordable_limit
 from curveroute.agent.types import Arm, Attempt, AttemptId, Decision, Rejection
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Answer = tuple[int, Attempt]
 
-MAX_STEPS = 8
+MAX_STEPS = 7  # 23 steps of the graph: within LangChain's recursion limit of 25
 _REJECTIONS_KEPT = 32
 _PARTNERS = 1
 
@@ -89,7 +89,9 @@ def left_usd(cap_usd: float | None, attempts: Sequence[Attempt]) -> float:
     return math.inf if cap_usd is None else max(cap_usd - spent_usd(attempts), 0.0)
 
 
-def next_turn(outlooker: Outlooker, inquiry: Inquiry, attempts: Sequence[Attempt], step: int) -> Turn:
+def next_turn(
+    outlooker: Outlooker, inquiry: Inquiry, attempts: Sequence[Attempt], step: int, *, committed: bool = False
+) -> Turn:
     """What the rule does next.
 
     Args:
@@ -97,6 +99,7 @@ def next_turn(outlooker: Outlooker, inquiry: Inquiry, attempts: Sequence[Attempt
         inquiry: what was planned.
         attempts: every call so far, answers with their verdicts.
         step: number of this decision in the run, from 1.
+        committed: the answer was shown as it was written, so it stands, whatever its verdict.
 
     Raises:
         CapTooSmall: nothing was asked yet and no arm fits under the cap.
@@ -104,7 +107,7 @@ def next_turn(outlooker: Outlooker, inquiry: Inquiry, attempts: Sequence[Attempt
     arms = inquiry.arms
     answers = [attempt for attempt in attempts if is_answer(attempt)]
     situation = _situation(outlooker, inquiry, arms, attempts)
-    chosen = _stop_early(situation, step) if answers else None
+    chosen = _stop_early(situation, step, committed=committed) if answers else None
     if chosen is None:
         first, partners = (None, ()) if answers else _opening(arms, inquiry.plan, situation)
         chosen = next_step(situation, first=first, partners=partners)
@@ -112,9 +115,11 @@ def next_turn(outlooker: Outlooker, inquiry: Inquiry, attempts: Sequence[Attempt
     return Turn(_decision(step, arms, situation, chosen), asks)
 
 
-def _stop_early(situation: Situation, step: int) -> Step | None:
-    """An end that is not the rule's: enough steps, or every call failed and the cap holds no one else."""
+def _stop_early(situation: Situation, step: int, *, committed: bool) -> Step | None:
+    """An end that is not the rule's: a committed answer, enough steps, or only failed calls and no one else to ask."""
     net = np.zeros(situation.quality.size)
+    if committed and situation.best is not None:
+        return Step((), "no verdict could have changed the choice", "accepted", False, net)
     if step > MAX_STEPS:
         return Step((), f"{MAX_STEPS} steps are enough", "best_so_far", False, net)
     if situation.best is not None or (situation.open & (situation.worst_usd <= situation.left_usd)).any():
@@ -128,8 +133,8 @@ def _situation(outlooker: Outlooker, inquiry: Inquiry, arms: list[Arm], attempts
     good = [one.verdict.score for _, one in answers if one.verdict is not None and one.error is None]
     places = outlooker.places(arms)
     quality = np.array([candidate.quality for candidate in inquiry.candidates])
-    worst = outlooker.worst_usd(inquiry.query, places)
     left = left_usd(inquiry.knobs.max_cost_usd, attempts)
+    worst = _cut_to_cap(outlooker, inquiry, arms, outlooker.worst_usd(inquiry.query, places), left)
     return Situation(
         quality=_believed(Belief(quality, outlooker.covariance(places)), arms, answers) if answers else quality,
         cost_usd=np.array([candidate.cost_usd for candidate in inquiry.candidates]),
@@ -141,6 +146,20 @@ def _situation(outlooker: Outlooker, inquiry: Inquiry, arms: list[Arm], attempts
         left_usd=left,
         reliability=outlooker.reliability,
     )
+
+
+def _cut_to_cap(outlooker: Outlooker, inquiry: Inquiry, arms: list[Arm], worst: Floats, left: float) -> Floats:
+    """Worst cases, where an unlimited arm that the cap does not hold is cut down to what it does hold.
+
+    It is cut no further than to the tokens that it is expected to use.
+    """
+    for place, (arm, expected) in enumerate(zip(arms, inquiry.candidates, strict=True)):
+        if arm.budget is None and worst[place] > left:
+            messages = outlooker.pool.messages(inquiry.query, arm)
+            tokens = affordable_limit(outlooker.pool, arm, messages, left)
+            if tokens >= expected.output_tokens:
+                worst[place] = left
+    return worst
 
 
 def _open(arms: list[Arm], plan: Plan, answers: Sequence[Answer], fits: Mask, *, answered: bool) -> Mask:

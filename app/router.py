@@ -6,13 +6,17 @@ callbacks and streams look the same however it is embedded.
 
 from __future__ import annotations
 
-from contextlib import aclosing
+import asyncio
+import uuid
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
 
-from curveroute.agent.errors import AllArmsFailed, SettingError
+from curveroute.agent.errors import AllArmsFailed, CapTooSmall, LedgerError, QueryError, SettingError
+from curveroute.agent.ledger.events import RunEnd
+from curveroute.agent.types import RunId
 from curveroute.compose import compose_parts
 from curveroute.graphs.context import Context, Parts
 from curveroute.graphs.conversation import conversation_of
@@ -21,7 +25,7 @@ from curveroute.portal import PORTAL
 from curveroute.route import Route
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
     from curveroute.agent.settings import Settings
     from curveroute.graphs.conversation import Given
     from curveroute.graphs.events import RunEvent
+
+_LONGEST_REASON = 300
 
 
 class Router(Runnable[Any, Route]):
@@ -56,7 +62,8 @@ class Router(Runnable[Any, Route]):
         embedder: Embedder | None = None,
         ledger: LedgerPort | None = None,
         settings: Settings | None = None,
-        **limits: tuple[str, ...],
+        allow: tuple[str, ...] = (),
+        deny: tuple[str, ...] = (),
     ) -> Self:
         """A router over the pool of that name, or in the TOML file at that path.
 
@@ -70,12 +77,13 @@ class Router(Runnable[Any, Route]):
             embedder: what the predictor was fitted with, when that is not the default.
             ledger: where runs are written; by default the one of the settings.
             settings: where things are kept; by default read from the environment.
-            limits: ``allow`` and ``deny``, tuples of model ids.
+            allow: only these models; empty: all.
+            deny: none of these models.
 
         Raises:
             SetupError: an unknown or malformed pool, a missing key, a value out of range, a damaged predictor.
         """
-        context = Context(tradeoff=tradeoff, max_cost_usd=max_cost_usd, plan=plan, judge=judge, **limits)
+        context = Context(tradeoff=tradeoff, max_cost_usd=max_cost_usd, plan=plan, judge=judge, allow=allow, deny=deny)
         parts = compose_parts(
             pool,
             settings=settings,
@@ -113,8 +121,9 @@ class Router(Runnable[Any, Route]):
             SettingError: an override out of range or unknown.
             RunError: nothing to answer, no arm fits under the cap, or every arm failed.
         """
-        state = {"messages": conversation_of(input)}
-        output = await self.graph.ainvoke(cast("Any", state), config=config, context=self._context(overrides))
+        state, context = {"messages": conversation_of(input)}, self._context(overrides)
+        async with _closed(context):
+            output = await self.graph.ainvoke(cast("Any", state), config=config, context=context)
         return _whole(Route.from_output(output))
 
     def stream(
@@ -160,12 +169,13 @@ class Router(Runnable[Any, Route]):
         **overrides: Any,  # noqa: ANN401
     ) -> AsyncGenerator[RunEvent | Route, None]:
         """Everything that a run tells, in order, and the route at the end."""
-        state = {"messages": conversation_of(input)}
+        state, context = {"messages": conversation_of(input)}, self._context(overrides)
         output: dict[str, Any] = {}
         stream = self.graph.astream(
-            cast("Any", state), config=config, context=self._context(overrides), stream_mode=["custom", "values"]
+            cast("Any", state), config=config, context=context, stream_mode=["custom", "values"]
         )
-        async with aclosing(cast("AsyncGenerator[Any, None]", stream)) as chunks:  # a reader who leaves ends the run
+        # A reader who leaves ends the run.
+        async with _closed(context), aclosing(cast("AsyncGenerator[Any, None]", stream)) as chunks:
             async for mode, chunk in chunks:
                 if mode == "custom":
                     yield cast("RunEvent", chunk)
@@ -198,7 +208,7 @@ class Router(Runnable[Any, Route]):
         await self.aclose()
 
     def _context(self, overrides: dict[str, Any]) -> Context:
-        return context_with(self.context, overrides)
+        return replace(context_with(self.context, overrides), run_id=RunId(uuid.uuid4().hex))
 
 
 def context_with(context: Context, overrides: dict[str, Any]) -> Context:
@@ -212,6 +222,21 @@ def context_with(context: Context, overrides: dict[str, Any]) -> Context:
     if unknown:
         raise SettingError(f"unknown setting(s) {', '.join(unknown)}; a run can override: {', '.join(sorted(known))}")
     return replace(context, **overrides) if overrides else context
+
+
+@asynccontextmanager
+async def _closed(context: Context) -> AsyncIterator[None]:
+    """Close a run that an error or a cancel ends: nobody will resume it."""
+    try:
+        yield
+    except (CapTooSmall, QueryError):  # closed by the graph, or never begun
+        raise
+    except BaseException as error:
+        reason = f"{type(error).__name__}: {error}".rstrip(": ")[:_LONGEST_REASON]
+        ledger = cast("Parts", context.parts).ledger
+        with suppress(LedgerError):
+            await asyncio.shield(ledger.finish_run(cast("RunId", context.run_id), RunEnd("failed", reason)))
+        raise
 
 
 def _whole(route: Route) -> Route:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic.json_schema import SkipJsonSchema
 
 from curveroute.agent.errors import SettingError
+from curveroute.agent.types import RunId
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +65,7 @@ class Context:
         allow: only these models; empty: all.
         deny: none of these models.
         parts: composed parts; may be bound at build time instead.
+        run_id: names the run in the ledger; by default a new id.
     """
 
     tradeoff: float = 0.5
@@ -73,6 +75,7 @@ class Context:
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     parts: Annotated[object, SkipJsonSchema()] = field(default=None, repr=False)
+    run_id: Annotated[RunId | None, SkipJsonSchema()] = None
 
     def __post_init__(self) -> None:
         if not (_is_number(self.tradeoff) and 0 <= self.tradeoff <= 1):

@@ -5,7 +5,9 @@ Invariant: an attempt is in the ledger before the graph moves on.
 
 from __future__ import annotations
 
+import asyncio
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from langgraph.runtime import Runtime
@@ -13,9 +15,9 @@ from langgraph.types import Overwrite
 
 from curveroute.agent.errors import CapTooSmall
 from curveroute.agent.ledger.events import AttemptMade, RunEnd, RunStart, Totals, VerdictGiven
-from curveroute.agent.plan import make_plan, ranking_plan
+from curveroute.agent.plan import make_plan, ranking_plan, read_plan
 from curveroute.agent.pool.pool import check_query
-from curveroute.agent.probe import ask_arm
+from curveroute.agent.probe import ask_arm, cancelled
 from curveroute.agent.review import Bench, review_run
 from curveroute.agent.step import Inquiry, is_answer, left_usd, next_turn, spent_usd
 from curveroute.agent.types import Attempt, AttemptId, Query, RunId
@@ -46,7 +48,7 @@ class Nodes:
         arms = parts.pool.restricted(context.allow, context.deny)
         vector = (await parts.embedder.embed([query.text]))[0] if parts.outlooker.needs_embedding else None
         candidates = parts.outlooker.estimates(vector, query, arms, context.tradeoff)
-        run_id = RunId(uuid.uuid4().hex)
+        run_id = context.run_id or RunId(uuid.uuid4().hex)
         start = RunStart(run_id, parts.pool.name, query.text, context.tradeoff, context.max_cost_usd)
         await parts.ledger.start_run(start)
         emit(runtime, {"type": "candidates", "run_id": run_id, "candidates": candidates})
@@ -64,7 +66,10 @@ class Nodes:
         candidates = state["candidates"]
         asked: tuple[Attempt, ...] = ()
         plan = ranking_plan(candidates, "planning is off")
-        if context.plan:
+        name = AttemptId(f"{state['run_id']}.plan")
+        if context.plan and (asked := await parts.ledger.made(name)):
+            plan = read_plan(asked[-1], candidates)
+        elif context.plan:
             plan, asked = await make_plan(
                 parts.pool,
                 parts.chat,
@@ -73,7 +78,7 @@ class Nodes:
                 tradeoff=context.tradeoff,
                 reference_cost_usd=parts.outlooker.reference_cost_usd,
                 left_usd=left_usd(context.max_cost_usd, ()),
-                attempt_id=AttemptId(f"{state['run_id']}.plan"),
+                attempt_id=name,
             )
         inquiry = Inquiry(state["run_id"], state["query"], candidates, plan, context)
         try:
@@ -95,23 +100,31 @@ class Nodes:
         def on_token(text: str) -> None:
             emit(runtime, {"type": "token", "attempt_id": ask.attempt_id, "text": text})
 
-        attempts = await parts.ledger.made(ask.attempt_id)  # by this run, before it was killed
-        if not attempts:
+        before = await parts.ledger.made(ask.attempt_id)  # by this run, before it was killed
+        if any(attempt.attempt_id == ask.attempt_id for attempt in before):
+            return {"attempts": _by_id(before)}
+        ask = replace(ask, reserve_usd=ask.reserve_usd - spent_usd(before))
+        try:
             told = on_token if state["live"] else None
             attempts = await ask_arm(parts.pool, parts.chat, state["query"], ask, on_token=told)
-            await parts.ledger.record(state["run_id"], *_made(parts, attempts))
-        return {"attempts": _by_id(attempts)}
+        except asyncio.CancelledError:
+            lost = cancelled(parts.pool, state["query"], ask)
+            await asyncio.shield(parts.ledger.record(state["run_id"], *_made(parts, (lost,))))
+            raise
+        await parts.ledger.record(state["run_id"], *_made(parts, attempts))
+        return {"attempts": _by_id((*before, *attempts))}
 
     async def verify(self, state: State, runtime: Runtime[Context]) -> Update:
         """Give every attempt its verdict, and decide: accept, or try what is worth more than it costs."""
         context, parts = self._given(runtime)
         inquiry = Inquiry(state["run_id"], state["query"], state["candidates"], state["plan"], context)
         reviewed = await review_run(
-            Bench(parts.pool, parts.chat, parts.outlooker, parts.calibrator),
+            Bench(parts.pool, parts.chat, parts.outlooker, parts.calibrator, parts.ledger.made),
             inquiry,
             tuple(state["attempts"].values()),
             len(state["decisions"]) + 1,
             judge=context.judge,
+            committed=state["turn"].decision.committed,
         )
         decision = reviewed.turn.decision
         verdicts = [

@@ -61,6 +61,9 @@ _NULLABLE = frozenset({"budget", "answer", "reference", *OPTIONAL})
 _WHOLE = frozenset({"budget", "sample", "input_tokens", "output_tokens"})
 _REAL = frozenset({"quality", "cost_usd", "latency_s", "confidence"})
 _SHARES = frozenset({"quality", "confidence"})
+_TOKENS = frozenset({"budget", "input_tokens", "output_tokens"})
+_MOST_TOKENS = 10**12
+_SURPLUS = "\0surplus"
 _LONGEST_FIELD = 2**31 - 1
 
 
@@ -186,9 +189,10 @@ def _number(name: str, value: object, where: str) -> int | float:
         found = float(cast("float", value))
     except (TypeError, ValueError, OverflowError):
         raise TableError(f"{where}, column {name}: {value!r} is not a number") from None
-    lowest, highest = int(name == "budget"), 1.0 if name in _SHARES else math.inf
+    lowest, highest = int(name == "budget"), 1.0 if name in _SHARES else _MOST_TOKENS if name in _TOKENS else math.inf
     if not (math.isfinite(found) and lowest <= found <= highest):
         bounds = "between 0 and 1" if name in _SHARES else f"a finite number from {lowest}"
+        bounds += f" to {highest:.0e}" if name in _TOKENS and found > highest else ""
         raise TableError(f"{where}, column {name}: {value!r} is not {bounds}")
     if name not in _WHOLE:
         return found
@@ -228,16 +232,16 @@ def _write_parquet(path: Path, records: list[dict[str, Any]]) -> None:
         for name in (*REQUIRED, *OPTIONAL)
     }
     table = pa.Table.from_pylist(records, schema=pa.schema(list(kinds.items())))
-    pa.parquet.write_table(table, path, compression="zstd", compression_level=15)
+    pa.parquet.write_table(table, path, compression="zstd", compression_level=15, write_page_checksum=True)
 
 
 def _read_parquet(path: Path) -> list[dict[str, object]]:
     pa = _pyarrow()
     try:
-        table = pa.parquet.read_table(path)
-    except (pa.ArrowException, OSError) as error:
+        table = pa.parquet.read_table(path, page_checksum_verification=True)
+        return cast("list[dict[str, object]]", table.to_pylist())
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise TableError(f"{path.name} is not a readable Parquet file: {error}") from error
-    return cast("list[dict[str, object]]", table.to_pylist())
 
 
 def _write_csv(path: Path, records: list[dict[str, Any]]) -> None:
@@ -251,9 +255,13 @@ def _read_csv(path: Path) -> list[dict[str, object]]:
     csv.field_size_limit(_LONGEST_FIELD)  # a long response is no fault
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return [dict(record) for record in csv.DictReader(file)]
+            records = [dict(record) for record in csv.DictReader(file, restkey=_SURPLUS)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise TableError(f"{path.name} is not a readable CSV file: {error}") from error
+    for number, record in enumerate(records, start=1):
+        if _SURPLUS in record:
+            raise TableError(f"{path.name}, row {number}: more fields than the header names; quote fields with commas")
+    return cast("list[dict[str, object]]", records)
 
 
 def _write_jsonl(path: Path, records: list[dict[str, Any]]) -> None:

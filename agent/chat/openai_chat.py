@@ -7,6 +7,7 @@ awaiting task closes the connection, which stops the server.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import math
 import time
@@ -14,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from curveroute.agent.chat.retry import RetryPolicy, is_mendable, retry_after_s
+from curveroute.agent.chat.retry import RetryPolicy, is_ambiguous, is_mendable, retry_after_s
 from curveroute.agent.chat.seam import Call, Reply
-from curveroute.agent.errors import LocalServerError, ModelCallError
+from curveroute.agent.errors import LocalServerError, ModelCallError, WeightsError
 from curveroute.agent.types import FinishReason, JsonValue, Message, ModelId, Usage
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ _FINISH: dict[str, FinishReason] = {
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
 }
+_CLIENT_MODULES = ("openai", "httpx2", "openai.resources.chat.completions")  # the last for the first request
 _CONNECT_TIMEOUT_S = 10.0
 # Servers close idle connections after five seconds; a request sent into that moment is lost, so ours are closed before.
 _IDLE_S = 2.0
@@ -180,13 +182,15 @@ class OpenAIChat:
     async def _client(self, endpoint: Endpoint) -> AsyncOpenAI:
         try:
             base_url = await endpoint.locate()
-        except LocalServerError as error:
+        except (LocalServerError, WeightsError) as error:
             raise _Failed(str(error), mendable=False, ambiguous=False) from error
         key = endpoint.key() if endpoint.key else "none"
         if not (key and key.isascii() and key.isprintable()):
             raise _Failed("its key holds what no HTTP header can carry; set it again", mendable=False, ambiguous=False)
         held = self._loops.setdefault(asyncio.get_running_loop(), _PerLoop())
         if (base_url, key) not in held.clients:
+            await asyncio.to_thread(_import_client)
+        if (base_url, key) not in held.clients:  # another call may have made it meanwhile
             held.clients[base_url, key] = _new_client(base_url, key, reuse=endpoint.reuse)
         return held.clients[base_url, key]
 
@@ -215,9 +219,8 @@ class _Failed(Exception):
 
     @classmethod
     def of_status(cls, status: int, headers: Mapping[str, str], reason: str) -> _Failed:
-        return cls(
-            reason, status=status, mendable=is_mendable(status), ambiguous=False, retry_after_s=retry_after_s(headers)
-        )
+        mendable, ambiguous = is_mendable(status), is_ambiguous(status)
+        return cls(reason, status=status, mendable=mendable, ambiguous=ambiguous, retry_after_s=retry_after_s(headers))
 
     @classmethod
     def of_connection(cls, reason: str, *, sent: bool, streamed: bool) -> _Failed:
@@ -231,6 +234,12 @@ class _Failed(Exception):
             status=self.status,
             lost_tries=lost,
         )
+
+
+def _import_client() -> None:
+    """Import what a client needs, half a second's work the first time: in a thread, for the event loop's sake."""
+    for name in _CLIENT_MODULES:
+        importlib.import_module(name)
 
 
 def _new_client(base_url: str, key: str, *, reuse: bool) -> AsyncOpenAI:
@@ -247,7 +256,7 @@ def _new_client(base_url: str, key: str, *, reuse: bool) -> AsyncOpenAI:
 async def _revive(revive: Callable[[], Awaitable[None]], lost: int) -> None:
     try:
         await revive()
-    except LocalServerError as error:
+    except (LocalServerError, WeightsError) as error:
         raise ModelCallError(str(error), lost_tries=lost) from error
 
 

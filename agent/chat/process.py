@@ -104,6 +104,10 @@ class ServerProcess:
         """How it ended, as far as we can know."""
         return "it was started elsewhere" if self.process is None else f"exit status {self.process.poll()}"
 
+    def killed(self) -> bool:
+        """Whether a signal ended it, as far as we can know."""
+        return self.process is not None and (self.process.poll() or 0) < 0
+
     def wait(self, seconds: float) -> None:
         """Wait for its end, but not for longer than this."""
         deadline = time.monotonic() + seconds

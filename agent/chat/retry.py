@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _MENDABLE = frozenset({408, 409, 429})
 _SERVER_ERRORS = 500
+# A gateway gave up waiting, or a client's request was cut off: the model behind it may have answered, and billed it.
+_AMBIGUOUS = frozenset({408, 502, 504, *range(520, 525)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,11 @@ class RetryPolicy:
 def is_mendable(status: int) -> bool:
     """Whether another try may succeed after this HTTP status."""
     return status in _MENDABLE or status >= _SERVER_ERRORS
+
+
+def is_ambiguous(status: int) -> bool:
+    """Whether a request that was refused with this HTTP status may have been served (and billed) all the same."""
+    return status in _AMBIGUOUS
 
 
 def retry_after_s(headers: Mapping[str, str], now: float | None = None) -> float | None:

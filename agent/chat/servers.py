@@ -228,11 +228,22 @@ class LocalServers:
             except PortTakenError:
                 self._end(server)
             except LocalServerError as error:
+                again = self._may_start_again(server, cancelled)
                 self._end(server)
+                if again:
+                    continue
                 raise LocalServerError(f"{error}; {_last_words(log_path, log_start)}") from error
             else:
                 return server
         raise LocalServerError(f"{PORT_TRIES} ports in a row were taken while {launch.model_id!r} started: try again")
+
+    def _may_start_again(self, server: ServerProcess, cancelled: threading.Event) -> bool:
+        """Whether a signal ended it while it was loading, for the first time: memory may have been short just then."""
+        model_id = server.launch.model_id
+        if cancelled.is_set() or not server.killed() or model_id in self._restarted:
+            return False
+        self._restarted.add(model_id)
+        return True
 
     def _spawn(self, launch: Launch, log_path: Path) -> ServerProcess:
         with log_path.open("ab") as log:

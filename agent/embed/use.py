@@ -28,7 +28,7 @@ class _Encoder(Protocol):
 class UseEmbedder:
     """USE multilingual v3.
 
-    Texts are read up to 4,000 characters: the encoder averages over words, and what comes later hardly moves it.
+    Of a text beyond 4,000 characters the two ends are read: the question stands at one of them.
     """
 
     name = DEFAULT_EMBEDDER
@@ -51,7 +51,7 @@ class UseEmbedder:
         with self._lock:
             encoder = self._load()
             batches = [
-                encoder.encode([encodable(text[:_LONGEST_TEXT]) for text in texts[start : start + _BATCH]])
+                encoder.encode([encodable(_ends(text)) for text in texts[start : start + _BATCH]])
                 for start in range(0, len(texts), _BATCH)
             ]
         return checked(np.concatenate(batches), len(texts), self.dim, self.name)
@@ -62,6 +62,11 @@ class UseEmbedder:
 
             self._encoder = USE(threads=1)
         return self._encoder
+
+
+def _ends(text: str) -> str:
+    half = _LONGEST_TEXT // 2
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:half]}\n{text[-half:]}"
 
 
 @cache

@@ -79,11 +79,12 @@ def _check_attempts(session: Session, run_id: str | None, sums: dict[str, Totals
 
 def _check_run(row: Row[Any], own: Totals) -> Iterator[Disagreement]:
     running = row.status == "running"
+    went_on = row.kind == "collect" and own.attempts > row.attempts  # a collection resumed after an end, not yet ended
     for what in ("cost_usd", "input_tokens", "output_tokens", "attempts"):
         stored, summed = getattr(row, what), getattr(own, what)
         same = _same_money(stored, summed) if what == "cost_usd" else stored == summed
         # A run that was killed never came to store its totals.
-        if not same and not (running and stored == 0):
+        if not same and not (running and stored == 0) and not went_on:
             yield Disagreement(row.run_id, what, stored, summed)
     cap = row.max_cost_usd
     if cap is not None and not running and own.cost_usd > cap and not _same_money(cap, own.cost_usd):

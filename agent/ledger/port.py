@@ -42,7 +42,7 @@ class LedgerPort(Protocol):
         ...
 
     async def made(self, attempt_id: AttemptId) -> tuple[Attempt, ...]:
-        """The attempt of this id, after its lost requests, if it was made before: a resumed run does not pay again."""
+        """The attempt of this id and its lost requests, as far as they were made: a resumed run does not pay again."""
         ...
 
     def close(self) -> None:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from curveroute.agent.ledger.records import CollectedKey, RunRecord, RunStatus, VerdictRecord
     from curveroute.agent.types import Attempt
 
-_MADE = sqlalchemy.select(ATTEMPTS.c.seq).where(ATTEMPTS.c.attempt_id == sqlalchemy.bindparam("attempt_id"))
+_MADE = sqlalchemy.select(ATTEMPTS.c.seq).where(
+    ATTEMPTS.c.attempt_id.in_(sqlalchemy.bindparam("names", expanding=True))
+)
 _CELL = tuple(ATTEMPTS.c[name] for name in ("query_id", "model", "budget", "sample"))
 _CURVE_COLUMNS = {
     "query_id": "query_id",
@@ -92,14 +94,18 @@ def read_run(connection: Connection, prefix: str) -> RunRecord:
 
 
 def read_made(connection: Connection, attempt_id: str) -> tuple[Attempt, ...]:
-    """The attempt of this id with its lost requests, as they were made; none when it was not."""
+    """The attempt of this id and its lost requests, as far as they were made."""
     with connection.begin():  # nearly always the answer is no, and a run waits for it
-        if connection.execute(_MADE, {"attempt_id": attempt_id}).first() is None:
+        if connection.execute(_MADE, {"names": _names(attempt_id)}).first() is None:
             return ()
-    query = select(AttemptRow).where(col(AttemptRow.attempt_id).in_((attempt_id, f"{attempt_id}.lost")))
+    query = select(AttemptRow).where(col(AttemptRow.attempt_id).in_(_names(attempt_id)))
     with snapshot(connection) as session:
         rows = session.exec(query.order_by(col(AttemptRow.seq))).all()
         return tuple(attempt_record(row, None).attempt for row in rows)
+
+
+def _names(attempt_id: str) -> list[str]:
+    return [attempt_id, f"{attempt_id}.lost", f"{attempt_id}.cancelled.lost"]
 
 
 def find_run(session: Session, prefix: str) -> RunRow:

@@ -7,6 +7,7 @@ that must. One ledger serves any number of event loops and threads.
 from __future__ import annotations
 
 import asyncio
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -42,6 +43,7 @@ class Ledger:
         self._thread = thread
         self._scribe = scribe
         self._closed = False
+        self._pid = os.getpid()
 
     @classmethod
     def open(cls, url: str) -> Ledger:
@@ -62,6 +64,8 @@ class Ledger:
         if self._closed:
             return
         self._closed = True
+        if os.getpid() != self._pid:  # a fork has neither the thread nor a right to the connection: both stay behind
+            return
         try:
             self._thread.submit(self._scribe.close).result()
         finally:
@@ -110,7 +114,7 @@ class Ledger:
         await self.record(run_id, end)
 
     async def made(self, attempt_id: AttemptId) -> tuple[Attempt, ...]:
-        """The attempt of this id, after its lost requests, if it was made before; empty if not."""
+        """The attempt of this id and its lost requests, as far as they were made before."""
         self._check_open()
         return await asyncio.wrap_future(
             self._thread.submit(self._scribe.read, lambda connection: read_made(connection, attempt_id))
@@ -151,5 +155,10 @@ class Ledger:
         return self._thread.submit(task)
 
     def _check_open(self) -> None:
+        if os.getpid() != self._pid:
+            raise LedgerError(
+                f"the ledger was opened in another process (pid {self._pid}): open it again here (pid {os.getpid()}) "
+                "with Ledger.open"
+            )
         if self._closed:
             raise LedgerError("the ledger is closed: open it again with Ledger.open")

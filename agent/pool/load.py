@@ -94,7 +94,7 @@ def _relative(source: Traversable, parent_name: str) -> Traversable:
 
 def _parse(source: Traversable) -> JsonObject:
     try:
-        return cast("JsonObject", tomllib.loads(source.read_text(encoding="utf-8")))
+        return cast("JsonObject", tomllib.loads(source.read_text(encoding="utf-8-sig")))
     except (OSError, UnicodeDecodeError) as error:
         raise PoolError(f"{source.name}: cannot be read as text: {error}") from error
     except tomllib.TOMLDecodeError as error:
@@ -120,7 +120,8 @@ def _explain(file: str, raw: JsonObject, error: ValidationError) -> str:
 
 def _shown(kind: str, key: int | str, given: object) -> str:
     """The faulty value, where it says more than the message; never what may be a key put in its variable's place."""
-    if kind in {"missing", "value_error"} or key == "key_env" or isinstance(given, dict | list):
+    may_hold_key = key == "key_env" or (key in {"endpoint", "url"} and "@" in str(given))
+    if kind in {"missing", "value_error"} or may_hold_key or isinstance(given, dict | list):
         return ""
     return f" (got {str(given)[:80]!r})"
 

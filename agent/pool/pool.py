@@ -162,9 +162,14 @@ class Pool:
 
 
 def input_tokens_prior(messages: Sequence[Message]) -> int:
-    """About how many tokens a prompt has: characters / 4 and the template's marks."""
+    """About how many tokens a prompt has: ASCII characters / 4, one for each other character, the template's marks."""
     characters = sum(len(message["content"]) for message in messages)
-    return math.ceil(characters / _CHARS_PER_TOKEN) + _USUAL_TEMPLATE_TOKENS_PER_MESSAGE * len(messages)
+    ascii_only = sum(len(message["content"].encode("ascii", "ignore")) for message in messages)
+    return (
+        math.ceil(ascii_only / _CHARS_PER_TOKEN)
+        + (characters - ascii_only)
+        + _USUAL_TEMPLATE_TOKENS_PER_MESSAGE * len(messages)
+    )
 
 
 def input_tokens_bound(messages: Sequence[Message]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -12,6 +13,11 @@ from curveroute.agent.types import Capability
 Tokens = Annotated[int, Field(gt=0, le=10_000_000)]
 UsdPerMillion = Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+SETTLED = frozenset(
+    {"model", "messages", "max_tokens", "max_completion_tokens", "n", "best_of", "stream", "stream_options"}
+    | {"response_format", "seed", "temperature", "logprobs", "extra_body"}
+)
+"""What curveroute settles in every request itself: a pool that could change it could break a run's cap."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=120)]
 
 
@@ -34,6 +40,12 @@ class SourceSpec(_Strict):
     packages: tuple[str, ...] = ()
     version: str | None = None
     member: str = "*.gguf"
+
+    @field_validator("url")
+    @classmethod
+    def _holds_no_secret(cls, url: str | None) -> str | None:
+        _refuse_userinfo(url or "")
+        return url
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -78,7 +90,7 @@ class ModelSpec(_Strict):
         concurrency: calls in flight at most.
         limit_field: the request's name for the token limit; newer endpoints say ``max_completion_tokens``.
         prior: expected quality by budget, for when no predictor knows this model.
-        extra_body: further fields of every request to this model, as its endpoint wants them.
+        extra_body: further fields of every request to this model, as its endpoint wants them; none of ``SETTLED``.
     """
 
     id: Name
@@ -101,6 +113,7 @@ class ModelSpec(_Strict):
     @field_validator("endpoint")
     @classmethod
     def _reachable(cls, endpoint: str) -> str:
+        _refuse_userinfo(endpoint)
         try:
             host, _ = urlsplit(endpoint).hostname, urlsplit(endpoint).port
         except ValueError as error:
@@ -110,6 +123,15 @@ class ModelSpec(_Strict):
             msg = f"{endpoint!r} names no host"
             raise ValueError(msg)
         return endpoint
+
+    @field_validator("extra_body")
+    @classmethod
+    def _leaves_what_is_settled(cls, extra_body: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        refused = sorted(SETTLED & extra_body.keys())
+        if refused:
+            msg = f"{', '.join(refused)}: curveroute settles this for each request itself; remove it from `extra_body`"
+            raise ValueError(msg)
+        return extra_body
 
     @field_validator("prior")
     @classmethod
@@ -205,6 +227,13 @@ class PoolSpec(_Strict):
 
 def _label(tokens: int | None) -> str:
     return "unlimited" if tokens is None else str(tokens)
+
+
+def _refuse_userinfo(url: str) -> None:
+    """Addresses are printed and logged, so none may hold a password."""
+    if "@" in re.split("[/?#]", url.partition("://")[2], maxsplit=1)[0]:
+        msg = "the address holds a user name or password; remove what is before the '@', keys belong in `key_env`"
+        raise ValueError(msg)
 
 
 def _refuse_repeats(what: str, names: list[str]) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from curveroute.agent.fence import fenced
 from curveroute.agent.pool.pool import input_tokens_prior
 from curveroute.agent.probe import Ask, ask_model, request_bounds
 from curveroute.agent.types import Arm, Attempt, AttemptId, JsonObject, Message, ModelId, Query, Usage
@@ -87,9 +88,9 @@ def judging_messages(query: Query, attempt: Attempt, criteria: str) -> tuple[Mes
     """The judge's prompt."""
     content = render(
         "judge",
-        question=query.text[:_LONGEST_TEXT].replace("</question>", "< /question>"),
-        answer=attempt.text[:_LONGEST_TEXT].replace("</answer>", "< /answer>"),
-        criteria=criteria[:_LONGEST_CRITERIA] or "answers the question and is correct",
+        question=fenced("question", query.text, _LONGEST_TEXT),
+        answer=fenced("answer", attempt.text, _LONGEST_TEXT),
+        criteria=fenced("criteria", criteria or "answers the question and is correct", _LONGEST_CRITERIA),
     )
     return (Message(role="system", content=_SYSTEM), Message(role="user", content=content))
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from curveroute.agent.errors import CurverouteError, SetupError
+from curveroute.cli.terminal import harmless_complaint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +79,8 @@ class _Parser(argparse.ArgumentParser):
     """Says in one line what is wrong and where the usage is."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_SETUP, f"{self.prog}: {message}; `{self.prog} --help` shows the usage\n")
+        complaint = harmless_complaint(f"{self.prog}: {message}; `{self.prog} --help` shows the usage")
+        self.exit(EXIT_SETUP, f"{complaint}\n")
 
 
 def _run(words: list[str]) -> int:
@@ -111,7 +113,7 @@ def _unknown(command: str) -> str:
 
 def _fail(message: str, status: int) -> int:
     """Say it in one line, whatever the message is made of."""
-    print(f"curveroute: {'; '.join(message.split(chr(10)))}", file=sys.stderr)
+    print(harmless_complaint(f"curveroute: {'; '.join(message.split(chr(10)))}"), file=sys.stderr)
     return status
 
 

@@ -17,6 +17,16 @@ def at_least(name: str, value: int, lowest: int) -> None:
         raise SettingError(f"--{name.replace('_', '-')} is {value}; give {lowest} or more")
 
 
+def at_most(name: str, value: int, highest: int) -> None:
+    """Refuse a whole number above ``highest``.
+
+    Raises:
+        SettingError: it is above.
+    """
+    if value > highest:
+        raise SettingError(f"--{name.replace('_', '-')} is {value}; give {highest} or less")
+
+
 def share(name: str, value: float) -> None:
     """Refuse a number outside [0, 1].
 

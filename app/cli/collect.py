@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
 
 async def _collect(pool: Pool, ledger: Ledger, collection: str, jobs: list[Job], concurrency: int) -> Progress:
     from curveroute.agent.bench.collect import Progress, collect
-    from curveroute.agent.ledger import RunStart
+    from curveroute.agent.ledger import RunEnd, RunStart
     from curveroute.agent.types import RunId
     from curveroute.cli.bars import collecting
     from curveroute.cli.models import fetch_weights
@@ -81,11 +81,23 @@ async def _collect(pool: Pool, ledger: Ledger, collection: str, jobs: list[Job],
         RunStart(run_id, pool.name, f"collection {collection}", 0.0, kind="collect", collection=collection)
     )
     chat = compose_chat(pool, settings, parallel=concurrency)
-    for model in [pool.model(name) for name in dict.fromkeys(job.arm.model for job in jobs)]:
-        if model.endpoint == "local":
-            await fetch_weights(model, settings)
+    end = RunEnd("best_so_far", "stopped before the end; start it again the same way to go on")
     try:
+        for model in [pool.model(name) for name in dict.fromkeys(job.arm.model for job in jobs)]:
+            if model.endpoint == "local":
+                await fetch_weights(model, settings)
         with collecting(len(jobs)) as watch:
-            return await collect(pool, chat, ledger, run_id, jobs, concurrency=concurrency, watch=watch)
+            progress = await collect(pool, chat, ledger, run_id, jobs, concurrency=concurrency, watch=watch)
+        end = RunEnd("best_so_far" if progress.failed else "accepted", _outcome(progress))
+        return progress
     finally:
-        await chat.aclose()
+        try:
+            await chat.aclose()
+        finally:
+            await ledger.finish_run(run_id, end)
+
+
+def _outcome(progress: Progress) -> str:
+    if progress.failed:
+        return f"{progress.failed} of {progress.total} attempts failed; start it again the same way to ask them anew"
+    return "every attempt that was missing was made"

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from curveroute.agent.ledger import Ledger, RunRecord
 
 
+_LONGEST_LIST = 1_000_000
+
+
 def declare(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("action", choices=("list", "show", "verify"), help="what to do")
@@ -25,10 +28,11 @@ def run(options: argparse.Namespace) -> int:
     """List, show or verify."""
     from curveroute.agent.errors import SettingError
     from curveroute.agent.ledger import Ledger
-    from curveroute.cli.checks import at_least
+    from curveroute.cli.checks import at_least, at_most
     from curveroute.compose import load_settings
 
     at_least("limit", options.limit, 1)
+    at_most("limit", options.limit, _LONGEST_LIST)
     if options.action == "show" and options.run_id is None:
         raise SettingError("runs show needs a run's id; `curveroute runs list` shows them")
     with Ledger.open(load_settings().ledger_url) as ledger:

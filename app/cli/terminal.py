@@ -10,3 +10,8 @@ _HARMLESS = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if ch
 def harmless(text: str) -> str:
     """``text`` without control characters when standard output is a terminal, else as it is."""
     return text.translate(_HARMLESS) if sys.stdout.isatty() else text
+
+
+def harmless_complaint(text: str) -> str:
+    """The same for standard error: a message may quote what a server said or a file held."""
+    return text.translate(_HARMLESS) if sys.stderr is not None and sys.stderr.isatty() else text

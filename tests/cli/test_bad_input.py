@@ -52,6 +52,7 @@ FAULTS: list[tuple[list[str], int, str]] = [
     (["runs", "show", "beef"], 2, "no run 'beef'"),
     (["runs", "verify", "beef"], 2, "no run 'beef'"),
     (["runs", "list", "--limit", "0"], 2, "--limit is 0; give 1 or more"),
+    (["runs", "list", "--limit", str(10**30)], 2, "give 1000000 or less"),
     (["runs", "forget"], 2, "'forget'"),
     (["pools", "lokal"], 2, "Did you mean 'local'?"),
     (["models", "fetch", "gpt"], 2, "unknown model 'gpt'"),

@@ -55,6 +55,18 @@ def test_a_terminal_gets_the_answer_and_none_of_its_control_characters(
     assert "weak@16" in seen
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+@pytest.mark.parametrize("words", [("ask", "x", "--pool", "a\x1b[31mb.toml"), ("\x1b[31mb",)])
+def test_a_terminal_gets_no_control_characters_in_a_complaint(start: Start, words: tuple[str, ...]) -> None:
+    ours, theirs = os.openpty()
+    process = start(*words, stdout=theirs, stderr=theirs, stdin=theirs)
+    os.close(theirs)
+    seen = read_all(ours)
+    assert process.wait() == 2
+    assert "[31mb" in seen
+    assert "\x1b" not in seen
+
+
 def test_an_encoding_that_lacks_a_character_gets_a_question_mark(
     start: Start, pool: str, models: FakeModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:

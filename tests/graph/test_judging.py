@@ -94,7 +94,7 @@ def test_the_judge_is_charged_under_its_role(house: type[House], tmp_path: Path)
 @pytest.mark.parametrize("reply", [word("right"), word("wrong"), word("unsure"), "prose"])
 def test_every_attempt_is_judged_at_most_once(house: type[House], reply: str) -> None:
     chat = house.chat(lambda call: reply if call.schema is not None else "Answer: Lisbon")
-    route = house.router(house.pool(**SETTINGS), chat, tradeoff=0.1, plan=False).invoke(house.query)
+    route = house.router(house.pool(**SETTINGS), chat, tradeoff=0.05, plan=False).invoke(house.query)
     counted = Counter(attempt.attempt_id for attempt in judged(route))
     assert counted
     assert max(counted.values()) == 1
@@ -103,7 +103,7 @@ def test_every_attempt_is_judged_at_most_once(house: type[House], reply: str) ->
 
 def test_a_judges_word_stays_while_the_run_goes_on(house: type[House]) -> None:
     chat = house.chat(lambda call: word("wrong") if call.schema is not None else f"Answer: {call.arm.model}")
-    route = house.router(house.pool(**SETTINGS), chat, tradeoff=0.1, plan=False).invoke(house.query)
+    route = house.router(house.pool(**SETTINGS), chat, tradeoff=0.05, plan=False).invoke(house.query)
     spoken_of = {attempt.attempt_id.removesuffix(".judge") for attempt in judged(route)}
     assert len(spoken_of) > 1
     for attempt in route.attempts:
@@ -147,5 +147,5 @@ def test_a_pool_without_a_judge_or_with_one_of_no_worth_asks_none(house: type[Ho
 def test_a_failed_or_cut_answer_is_not_shown_to_the_judge(house: type[House]) -> None:
     pool = house.pool(budgets=(16,), **SETTINGS)
     chat = house.chat(lambda call: word("right") if call.schema is not None else house.cut())
-    route = house.router(pool, chat, tradeoff=0.1, plan=False).invoke(house.query)
+    route = house.router(pool, chat, tradeoff=0.05, plan=False).invoke(house.query)
     assert not judged(route)

@@ -194,6 +194,9 @@ async def test_a_cancelled_call_cancels_its_requests_and_keeps_the_ledger_whole(
             await task
         assert [call.arm.model for call in chat.cancelled] == ["big"]
         (record,) = ledger.runs()
-        assert record.status == "running"
-        assert [one.attempt.arm.model for one in ledger.run(record.run_id).attempts] == ["small"]
+        assert (record.status, record.reason) == ("failed", "CancelledError")
+        small, big = (one.attempt for one in ledger.run(record.run_id).attempts)
+        assert (small.arm.model, small.error) == ("small", None)
+        assert (big.arm.model, big.finish_reason) == ("big", "error")
+        assert big.cost_usd > 0, "a cancelled call may be billed, so it is charged"
         assert ledger.verify().ok

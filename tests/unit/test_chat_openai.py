@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
 import traceback
 from dataclasses import replace
 from functools import partial
@@ -289,3 +291,34 @@ async def test_an_endpoint_without_a_key_is_sent_none(
     with pytest.raises(ModelCallError, match="none of this"):
         await chat.complete(CALL)
     assert server.seen[0].headers["authorization"] == "Bearer none"
+
+
+FIRST_CALL = """
+import asyncio, sys, threading
+from curveroute.agent.chat.openai_chat import Endpoint, OpenAIChat
+from curveroute.agent.chat.seam import Call
+from curveroute.agent.types import Arm
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        seen.add((name, threading.current_thread() is threading.main_thread()))
+
+async def locate():
+    return sys.argv[1]
+
+async def ask():
+    chat = OpenAIChat({"m": Endpoint(locate, "m")})
+    print((await chat.complete(Call(Arm("m", 20), ({"role": "user", "content": "?"},), 20, "?"))).text)
+    await chat.aclose()
+
+seen = set()
+sys.meta_path.insert(0, Watch())
+asyncio.run(ask())
+print(("openai", False) in seen, ("openai", True) in seen, ("httpx2", True) in seen)
+"""
+
+
+def test_the_first_call_imports_its_client_outside_the_event_loop(server: OpenAIServer) -> None:
+    command = [sys.executable, "-c", FIRST_CALL, server.url]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.stdout.split() == ["fine", "True", "False", "False"], ran.stderr

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from curveroute.agent.chat.seam import Call
-from curveroute.agent.errors import LocalServerError, ModelCallError
+from curveroute.agent.errors import LocalServerError, MissingExtra, ModelCallError, WeightsError
 from curveroute.agent.types import Arm, Message, ModelId
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CALL = Call(Arm(ModelId("small"), 20), (Message(role="user", content="2+2?"),), 20, "2+2?")
 
 
-@pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504, 529])
+@pytest.mark.parametrize("status", [409, 429, 500, 503, 529])
 async def test_what_another_try_may_mend_is_tried_again_after_the_wait_that_the_server_asks_for(
     server: OpenAIServer, chat_with: Callable[..., OpenAIChat], waits: Waits, status: int
 ) -> None:
@@ -214,3 +214,39 @@ async def test_no_answer_in_time_is_a_lost_try(server: OpenAIServer, chat_with: 
         assert caught.value.lost_tries == 1
         assert await asyncio.to_thread(server.left.wait, 5)
         server.left.clear()
+
+
+@pytest.mark.parametrize("status", [408, 502, 504, 520, 522, 524])
+async def test_an_answer_that_a_gateway_may_have_lost_is_asked_for_again_only_with_leave_and_counted(
+    server: OpenAIServer, chat_with: Callable[..., OpenAIChat], waits: Waits, status: int
+) -> None:
+    server.acts.append(server.says(status, Retry_After="7"))
+    with pytest.raises(ModelCallError) as caught:
+        await chat_with().complete(CALL)
+    assert (caught.value.status, caught.value.lost_tries) == (status, 1)
+    assert (len(server.seen), waits) == (1, [])
+
+    server.acts.extend([server.says(status, Retry_After="7"), server.says(status, Retry_After_Ms="250")])
+    reply = await chat_with().complete(CALL, may_resend=lambda: True)
+    assert (reply.text, reply.lost_tries) == ("fine", 2)
+    assert waits == [7.0, 0.25]
+
+
+@pytest.mark.parametrize("fault", [WeightsError("no weights"), LocalServerError("no server")])
+async def test_a_local_model_that_cannot_be_had_is_a_failed_call(
+    chat_with: Callable[..., OpenAIChat], fault: Exception
+) -> None:
+    async def locate() -> str:
+        raise fault
+
+    with pytest.raises(ModelCallError, match=str(fault)) as caught:
+        await chat_with(locate=locate).complete(CALL)
+    assert caught.value.lost_tries == 0
+
+
+async def test_a_part_that_is_not_installed_stays_a_fault_of_the_setup(chat_with: Callable[..., OpenAIChat]) -> None:
+    async def locate() -> str:
+        raise MissingExtra("local models", "local")
+
+    with pytest.raises(MissingExtra):
+        await chat_with(locate=locate).complete(CALL)

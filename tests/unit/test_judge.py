@@ -96,7 +96,8 @@ def test_long_texts_are_cut_and_criteria_are_named() -> None:
         Query((Message(role="user", content="q" * 50_000),)), attempt("a" * 50_000), "names a city" + "!" * 9_000
     )[1]["content"]
     assert len(user) < 8_000
-    assert "A good answer: names a city!!!" in user
+    assert "<criteria>\nnames a city!!!" in user
+    assert user.count("[…]") == 3
     assert "answers the question and is correct" in judging_messages(QUERY, attempt(), "")[1]["content"]
 
 

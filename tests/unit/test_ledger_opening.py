@@ -341,3 +341,35 @@ async def test_many_transactions_keep_the_log_short(tmp_path: Path, monkeypatch:
         for number in range(50):
             await ledger.record(RUN, a_call(f"a{number}", "x" * 4096))
         assert (tmp_path / "ledger.sqlite-wal").stat().st_size < 50 * 4096
+
+
+FORKED = """
+import asyncio, os, sys
+from curveroute.agent.errors import LedgerError
+from curveroute.agent.ledger import Ledger, RunEnd, RunStart
+
+ledger = Ledger.open(sys.argv[1])
+asyncio.run(ledger.start_run(RunStart("run", "pool", "2 + 2?", 0.5)))
+child = os.fork()
+if not child:
+    for ask in (ledger.runs, lambda: asyncio.run(ledger.finish_run("run", RunEnd("accepted", ""))),
+                lambda: asyncio.run(ledger.made("a"))):
+        try:
+            ask()
+        except LedgerError as error:
+            print(f"opened in another process (pid {os.getppid()}): open it again" in str(error), flush=True)
+    ledger.close()
+    sys.exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+asyncio.run(ledger.finish_run("run", RunEnd("accepted", "")))
+print(ledger.runs()[0].status)
+ledger.close()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+def test_a_fork_is_told_to_open_its_own_ledger(tmp_path: Path) -> None:
+    words = [sys.executable, "-W", "ignore", "-c", FORKED, f"sqlite:///{tmp_path}/ledger.sqlite"]
+    ran = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert ran.stdout.split() == ["True", "True", "True", "7", "accepted"], ran.stderr
+    assert ran.stderr == ""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,10 +16,11 @@ from hypothesis import strategies as st
 from curveroute.agent.errors import PoolError, QueryError
 from curveroute.agent.pool import Pool, PoolSpec, PriceSpec, list_pools, load_pool
 from curveroute.agent.pool.pool import check_query, input_tokens_bound, input_tokens_prior
+from curveroute.agent.pool.spec import SETTLED, BudgetSpec, CurvePoint, ModelSpec, SourceSpec, WeightsSpec
 from curveroute.agent.types import Arm, Message, ModelId, Query
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from pydantic import BaseModel
 
 SMALL = """
 [[models]]
@@ -389,3 +392,33 @@ def test_a_prior_meets_its_points_and_stays_between_them(points: dict[int | None
     found = pool.prior_quality(Arm(ModelId("small"), budget))
     assert found is not None
     assert min(points.values()) - 1e-12 <= found <= max(points.values()) + 1e-12
+
+
+@pytest.mark.parametrize("key", sorted(SETTLED))
+def test_what_a_request_settles_cannot_be_overridden(tmp_path: Path, key: str) -> None:
+    with pytest.raises(PoolError, match=rf"models\[0\] \(small\)\.extra_body: {key}: .*remove it"):
+        load_pool(written(tmp_path, HEAD + SMALL + f"extra_body = {{ {key} = 3, top_p = 0.5 }}\n"))
+
+
+@pytest.mark.parametrize(
+    "given", ["https://me:sk-123@example.org/v1", "https://sk-123@example.org", "me:sk-123@host/v1"]
+)
+def test_an_address_holds_no_password_and_the_refusal_does_not_show_it(tmp_path: Path, given: str) -> None:
+    source = f'{{ url = "{given}" }}'
+    local = SMALL.replace("https://example.org/v1", "local") + WEIGHTS.format(sha256="0" * 64, source=source)
+    for text in (SMALL.replace("https://example.org/v1", given), local):
+        with pytest.raises(PoolError) as caught:
+            load_pool(written(tmp_path, HEAD + text))
+        assert "sk-123" not in str(caught.value)
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    assert load_pool(written(tmp_path, "\ufeff" + HEAD + SMALL)).name == "mine"
+
+
+@pytest.mark.parametrize("spec", [PoolSpec, BudgetSpec, ModelSpec, PriceSpec, WeightsSpec, SourceSpec, CurvePoint])
+def test_the_page_on_pools_names_every_key(spec: type[BaseModel]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "pools.md").read_text(encoding="utf-8")
+    words = set(re.findall(r"[a-z0-9_]+", " ".join(line for line in page.splitlines() if line.startswith("| "))))
+    assert set(spec.model_fields) <= words
+    assert words >= SETTLED

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from curveroute.agent.ledger import NullLedger
 from curveroute.agent.plan import ranking_plan
 from curveroute.agent.propose import Outlooker
 from curveroute.agent.review import Bench, review_run
@@ -100,7 +101,7 @@ async def run(
     outlooker = Outlooker(world, None)
     candidates = outlooker.estimates(None, QUERY, world.arms, 0.0)
     plan = replace(ranking_plan(candidates, ""), criteria=criteria)
-    bench = Bench(world, chat or house.chat(lambda call: "never"), outlooker, Calibrator.unfitted())
+    bench = Bench(world, chat or house.chat(lambda call: "never"), outlooker, Calibrator.unfitted(), NullLedger().made)
     inquiry = Inquiry(RunId("r"), QUERY, candidates, plan, Knobs())
     return await review_run(bench, inquiry, attempts, 2, judge=judge)
 

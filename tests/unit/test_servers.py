@@ -237,6 +237,34 @@ async def test_a_server_that_ends_while_starting_says_why(local: LocalServers) -
     assert local.status() == []
 
 
+class Killed(Recorder):
+    """A server that is killed while it loads, so many times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    def __call__(self, launch: Launch) -> list[str]:
+        command = super().__call__(launch)
+        dies = [sys.executable, "-S", "-c", "import os; os.kill(os.getpid(), 9)"]
+        return dies if len(self.launches) <= self.times else command
+
+
+async def test_a_server_that_is_killed_while_loading_is_started_once_more(settings: Settings) -> None:
+    local = LocalServers(settings, command=Killed(1))
+    assert shown(await local.ensure(MODEL, WEIGHTS, context=1024))["id"] == MODEL
+    local.stop_all()
+
+
+async def test_a_server_that_is_killed_again_while_loading_is_an_error(settings: Settings) -> None:
+    killed = Killed(2)
+    local = LocalServers(settings, command=killed)
+    with pytest.raises(LocalServerError, match=r"ended while starting \(exit status -9\)"):
+        await local.ensure(MODEL, WEIGHTS, context=1024)
+    assert len(killed.launches) == 2
+    assert local.status() == []
+
+
 async def test_a_server_that_is_never_ready_is_stopped(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "START_S", 0.0)
     local = LocalServers(settings, command=Hanging())

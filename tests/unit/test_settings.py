@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from curveroute.agent.ledger import Ledger
 from curveroute.agent.settings import child_environment, load_settings, read_secret
 
 ROOT = Path(__file__).parents[2]
@@ -87,3 +88,11 @@ def names_in(path: Path) -> set[str]:
 
 def is_os(node: ast.expr) -> bool:
     return isinstance(node, ast.Name) and node.id == "os"
+
+
+@pytest.mark.parametrize("name", ["with a space", "what?", "a#b", "50%", "a%20b?c=d#e", "naïve"])
+def test_the_ledger_lies_in_the_home_folder_whatever_that_is_called(tmp_path: Path, name: str) -> None:
+    settings = load_settings({"CURVEROUTE_HOME": str(tmp_path / name)})
+    Ledger.open(settings.ledger_url).close()
+    assert (settings.data_dir / "ledger.sqlite").is_file()
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]

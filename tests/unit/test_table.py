@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from random import Random
 
-pytest.importorskip("pyarrow")
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
 
 SUFFIXES = ("parquet", "csv", "jsonl")
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 SOME = TEXT.filter(bool)
-COUNT = st.integers(0, 2**40)
+COUNT = st.integers(0, 10**12)
 SHARE = st.floats(0, 1)
 MONEY = st.floats(0, 1e6)
 ROWS = st.lists(
@@ -122,6 +123,7 @@ FAULTS = [
     ({"input_tokens": [1]}, r"row 2, column input_tokens: \[1\] is not a number"),
     ({"cost_usd": float("inf")}, "row 2, column cost_usd: inf is not a finite number from 0"),
     ({"cost_usd": 10**400}, "row 2, column cost_usd: .* is not a number"),
+    ({"output_tokens": 10**12 + 1}, r"row 2, column output_tokens: 1000000000001 is not .* from 0 to 1e\+12"),
     ({"latency_s": -1}, "row 2, column latency_s: -1 is not a finite number from 0"),
     ({"finish_reason": "tired"}, "row 2, column finish_reason: 'tired' is neither 'stop' nor 'length'"),
     ({"query_id": "q0"}, r"row 2 repeats row 1: \('q0', 'small', 16, 0\); remove one of them"),
@@ -250,3 +252,33 @@ def test_a_record_of_the_ledger_becomes_a_row() -> None:
     assert row_of(record | {"finish_reason": "length"}).finish_reason == "length"
     with pytest.raises(TableError, match="answer to 'q0', column quality: 2 is not between 0 and 1"):
         row_of(record | {"quality": 2})
+
+
+def test_a_csv_row_with_more_fields_than_the_header_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    write_table(path, [a_row(0), a_row(1)])
+    path.write_text(path.read_text().rstrip() + ",more\n")
+    with pytest.raises(TableError, match=r"table.csv, row 2: more fields than the header"):
+        read_table(path)
+
+
+def test_a_flipped_bit_in_a_parquet_file_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    write_table(path, [a_row(number, query=f"query {number * 7919}") for number in range(50)])
+    whole = path.read_bytes()
+    column = pq.ParquetFile(path).metadata.row_group(0).column(1)
+    last = (column.dictionary_page_offset or column.data_page_offset) + column.total_compressed_size - 1
+    path.write_bytes(whole[:last] + bytes([whole[last] ^ 1]) + whole[last + 1 :])
+    with pytest.raises(TableError, match=r"table\.parquet is not a readable Parquet file"):
+        read_table(path)
+
+
+def test_a_parquet_file_without_checksums_or_with_odd_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    old = pa.Table.from_pylist([asdict(a_row())])
+    pq.write_table(old, path)
+    assert read_table(path) == [a_row()]
+    bad = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff\xfe"], pa.binary()).buffers())
+    pq.write_table(old.set_column(old.schema.get_field_index("query"), "query", bad), path)
+    with pytest.raises(TableError, match="not a readable Parquet file"):
+        read_table(path)
