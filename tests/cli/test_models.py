@@ -160,7 +160,8 @@ def test_weights_that_cannot_be_had(
     collect = ("collect", "--out", "table.csv", "--per-family", "0", "--limit", "1")
     for words in (("models", "fetch"), ("models", "up"), ("ask", "x"), collect):
         ran = cli(*words, "--pool", tiny)
-        assert (ran.status, ran.out) == (2, "")
+        # A question goes on with other models where there are any, so here it is the run that fails.
+        assert (ran.status, ran.out) == (1 if words[0] == "ask" and fault != "no folder" else 2, "")
         assert why in ran.err.splitlines()[-1]
         assert "Traceback" not in ran.err
 
