@@ -181,6 +181,7 @@ def _hosted_endpoint(spec: ModelSpec, parallel: int) -> Endpoint:
     return Endpoint(
         locate=locate,
         served_as=spec.served_as or spec.id,
+        address=spec.endpoint,
         key=None if spec.key_env is None else partial(_key, spec.key_env, spec.id),
         logprobs="logprobs" in spec.capabilities,
         concurrency=parallel,

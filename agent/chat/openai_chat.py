@@ -53,6 +53,7 @@ class Endpoint:
     Attributes:
         locate: finds the base URL; for a local model this starts its server.
         served_as: the name that the server knows the model by.
+        address: how errors name the place.
         key: the secret, read when it is needed; ``None`` for servers that want none.
         revive: called once after a lost connection, for servers that are ours to restart.
         logprobs: ask for token probabilities.
@@ -66,6 +67,7 @@ class Endpoint:
 
     locate: Callable[[], Awaitable[str]]
     served_as: str
+    address: str = ""
     key: Callable[[], str] | None = field(default=None, repr=False)
     revive: Callable[[], Awaitable[None]] | None = None
     logprobs: bool = False
@@ -135,7 +137,7 @@ class OpenAIChat:
                     lost += failure.ambiguous
                     wait = self._next_wait(failure, tried, may_resend)
                     if wait is None:
-                        raise failure.as_error(call.arm.model, tried, lost) from failure.__cause__
+                        raise failure.as_error(call.arm.model, endpoint.address, tried, lost) from failure.__cause__
                     if failure.lost_connection and endpoint.revive is not None and not revived:
                         revived = True
                         await _revive(endpoint.revive, lost)
@@ -226,11 +228,12 @@ class _Failed(Exception):
     def of_connection(cls, reason: str, *, sent: bool, streamed: bool) -> _Failed:
         return cls(reason, mendable=True, ambiguous=sent, lost_connection=True, streamed=streamed)
 
-    def as_error(self, model: str, tried: int, lost: int) -> ModelCallError:
+    def as_error(self, model: str, address: str, tried: int, lost: int) -> ModelCallError:
         status = f" (HTTP {self.status})" if self.status else ""
         times = "1 try" if tried == 1 else f"{tried} tries"
+        place = f" at {address}" if address else ""
         return ModelCallError(
-            f"{model}: no answer after {times}{status}: {str(self)[:_LONGEST_REASON]}",
+            f"{model}{place}: no answer after {times}{status}: {str(self)[:_LONGEST_REASON]}",
             status=self.status,
             lost_tries=lost,
         )
