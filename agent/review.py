@@ -38,7 +38,7 @@ class Reviewed:
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class Panel:
     """Who reviews: the parts that a review needs; ``made`` finds a call that was paid for before a restart."""
 
     pool: Pool
@@ -49,12 +49,12 @@ class Bench:
 
 
 async def review_run(
-    bench: Bench, inquiry: Inquiry, attempts: Sequence[Attempt], step: int, *, judge: bool, committed: bool = False
+    panel: Panel, inquiry: Inquiry, attempts: Sequence[Attempt], step: int, *, judge: bool, committed: bool = False
 ) -> Reviewed:
     """Judge what was answered and decide what is next.
 
     Args:
-        bench: the parts.
+        panel: the parts.
         inquiry: what was planned.
         attempts: every call so far.
         step: number of the decision to come.
@@ -64,39 +64,39 @@ async def review_run(
     Raises:
         CapTooSmall: nothing was answered and nothing fits under the cap.
     """
-    words = _words_so_far(bench.pool, attempts)
-    answers = _with_verdicts(bench, inquiry, attempts, words)
+    words = _words_so_far(panel.pool, attempts)
+    answers = _with_verdicts(panel, inquiry, attempts, words)
     calls: tuple[Attempt, ...] = ()
     best = max(answers, key=_score, default=None) if judge else None
-    if best is not None and _worth_judging(bench, inquiry, best, attempts):
-        judgement, calls = await _judged(bench, inquiry, best, left_usd(inquiry.knobs.max_cost_usd, attempts))
-        words[best.attempt_id] = judgement.log_odds(bench.pool.spec.judge_reliability), judgement.reason
-        answers = _with_verdicts(bench, inquiry, attempts, words)
+    if best is not None and _worth_judging(panel, inquiry, best, attempts):
+        judgement, calls = await _judged(panel, inquiry, best, left_usd(inquiry.knobs.max_cost_usd, attempts))
+        words[best.attempt_id] = judgement.log_odds(panel.pool.spec.judge_reliability), judgement.reason
+        answers = _with_verdicts(panel, inquiry, attempts, words)
     before = {attempt.attempt_id: attempt.verdict for attempt in attempts}
     changed = tuple(attempt for attempt in answers if _differ(before[attempt.attempt_id], attempt.verdict))
     rest = [attempt for attempt in attempts if not is_answer(attempt)]
-    turn = next_turn(bench.outlooker, inquiry, (*rest, *calls, *answers), step, committed=committed)
+    turn = next_turn(panel.outlooker, inquiry, (*rest, *calls, *answers), step, committed=committed)
     return Reviewed(changed, calls, turn)
 
 
 async def _judged(
-    bench: Bench, inquiry: Inquiry, best: Attempt, room_usd: float
+    panel: Panel, inquiry: Inquiry, best: Attempt, room_usd: float
 ) -> tuple[Judgement, tuple[Attempt, ...]]:
     """The judge's word on one attempt, and its calls; a call made before a restart is not made again."""
     name = AttemptId(best.attempt_id + _JUDGE)
-    if calls := await bench.made(name):
+    if calls := await panel.made(name):
         return read_judgement(calls[-1]), calls
     criteria = inquiry.plan.criteria
-    return await ask_judge(bench.pool, bench.chat, inquiry.query, best, criteria, attempt_id=name, left_usd=room_usd)
+    return await ask_judge(panel.pool, panel.chat, inquiry.query, best, criteria, attempt_id=name, left_usd=room_usd)
 
 
 def _with_verdicts(
-    bench: Bench, inquiry: Inquiry, attempts: Sequence[Attempt], words: dict[AttemptId, tuple[float, str]]
+    panel: Panel, inquiry: Inquiry, attempts: Sequence[Attempt], words: dict[AttemptId, tuple[float, str]]
 ) -> tuple[Attempt, ...]:
     answers = [attempt for attempt in attempts if is_answer(attempt)]
     asked = [attempt.arm for attempt in answers]
     quality = {candidate.arm: candidate.quality for candidate in inquiry.candidates if candidate.arm in asked}
-    verdicts = review(inquiry.query.text, answers, quality, bench.calibrator, words)
+    verdicts = review(inquiry.query.text, answers, quality, panel.calibrator, words)
     return tuple(
         replace(attempt, verdict=verdict) if _differ(attempt.verdict, verdict) else attempt
         for attempt in answers
@@ -121,18 +121,18 @@ def _words_so_far(pool: Pool, attempts: Sequence[Attempt]) -> dict[AttemptId, tu
     return {name: (one.log_odds(pool.spec.judge_reliability), one.reason) for name, one in judgements.items()}
 
 
-def _worth_judging(bench: Bench, inquiry: Inquiry, best: Attempt, attempts: Sequence[Attempt]) -> bool:
+def _worth_judging(panel: Panel, inquiry: Inquiry, best: Attempt, attempts: Sequence[Attempt]) -> bool:
     asked = any(attempt.attempt_id.startswith(best.attempt_id + _JUDGE) for attempt in attempts)
     if asked or best.verdict is None or best.verdict.reason not in {"ok", "disagreement"}:
         return False
     return judging_pays(
-        bench.pool,
+        panel.pool,
         inquiry.query,
         best,
         best.verdict.score,
         inquiry.plan.criteria,
         tradeoff=inquiry.knobs.tradeoff,
-        reference_cost_usd=bench.outlooker.reference_cost_usd,
+        reference_cost_usd=panel.outlooker.reference_cost_usd,
         left_usd=left_usd(inquiry.knobs.max_cost_usd, attempts),
     )
 

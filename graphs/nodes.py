@@ -18,7 +18,7 @@ from curveroute.agent.ledger.events import AttemptMade, RunEnd, RunStart, Totals
 from curveroute.agent.plan import make_plan, ranking_plan, read_plan
 from curveroute.agent.pool.pool import check_query
 from curveroute.agent.probe import ask_arm, cancelled
-from curveroute.agent.review import Bench, review_run
+from curveroute.agent.review import Panel, review_run
 from curveroute.agent.step import Inquiry, is_answer, left_usd, next_turn, spent_usd
 from curveroute.agent.types import Attempt, AttemptId, Query, RunId
 from curveroute.graphs.context import Context, Parts
@@ -119,7 +119,7 @@ class Nodes:
         context, parts = self._given(runtime)
         inquiry = Inquiry(state["run_id"], state["query"], state["candidates"], state["plan"], context)
         reviewed = await review_run(
-            Bench(parts.pool, parts.chat, parts.outlooker, parts.calibrator, parts.ledger.made),
+            Panel(parts.pool, parts.chat, parts.outlooker, parts.calibrator, parts.ledger.made),
             inquiry,
             tuple(state["attempts"].values()),
             len(state["decisions"]) + 1,

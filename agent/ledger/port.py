@@ -1,4 +1,4 @@
-"""The ledger as the graph sees it: five things to write, and one to read when a run is resumed.
+"""The ledger as the graph sees it: what a run writes, and one thing to read when a run is resumed.
 
 ``NullLedger`` is the ledger of a replay, where thousands of recorded queries run and nothing new is spent.
 """
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from curveroute.agent.ledger.events import Collected, Event, Prices, RunEnd, RunStart
-    from curveroute.agent.types import Attempt, AttemptId, Decision, RunId, Verdict
+    from curveroute.agent.types import Attempt, AttemptId, RunId
 
 
 class LedgerPort(Protocol):
@@ -27,14 +27,6 @@ class LedgerPort(Protocol):
         self, run_id: RunId, attempt: Attempt, prices: Prices, collected: Collected | None = None
     ) -> None:
         """Store one attempt, once: the same ``attempt_id`` again changes nothing."""
-        ...
-
-    async def record_verdict(self, run_id: RunId, attempt_id: AttemptId, verdict: Verdict) -> None:
-        """Store what the verifiers said of an attempt of this run."""
-        ...
-
-    async def record_decision(self, run_id: RunId, decision: Decision) -> None:
-        """Store what the rule chose."""
         ...
 
     async def finish_run(self, run_id: RunId, end: RunEnd) -> None:
@@ -62,12 +54,6 @@ class NullLedger:
     async def record_attempt(
         self, run_id: RunId, attempt: Attempt, prices: Prices, collected: Collected | None = None
     ) -> None:
-        """Forget."""
-
-    async def record_verdict(self, run_id: RunId, attempt_id: AttemptId, verdict: Verdict) -> None:
-        """Forget."""
-
-    async def record_decision(self, run_id: RunId, decision: Decision) -> None:
         """Forget."""
 
     async def finish_run(self, run_id: RunId, end: RunEnd) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from curveroute.agent.errors import LedgerError
 from curveroute.agent.ledger.audit import read_report
 from curveroute.agent.ledger.encode import encode
-from curveroute.agent.ledger.events import AttemptMade, RunEnd, VerdictGiven
+from curveroute.agent.ledger.events import AttemptMade, RunEnd
 from curveroute.agent.ledger.reading import read_collected, read_collected_rows, read_made, read_run, read_runs
 from curveroute.agent.ledger.scribe import Scribe
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from curveroute.agent.ledger.events import Collected, Event, Kind, Prices, RunStart
     from curveroute.agent.ledger.records import CollectedKey, RunRecord, RunStatus, VerifyReport
-    from curveroute.agent.types import Attempt, AttemptId, Decision, RunId, Verdict
+    from curveroute.agent.types import Attempt, AttemptId, RunId
 
 T = TypeVar("T")
 
@@ -100,14 +100,6 @@ class Ledger:
     ) -> None:
         """Store one attempt, once: the same ``attempt_id`` again changes nothing."""
         await self.record(run_id, AttemptMade(attempt, prices, collected))
-
-    async def record_verdict(self, run_id: RunId, attempt_id: AttemptId, verdict: Verdict) -> None:
-        """Store what the verifiers said of an attempt of this run."""
-        await self.record(run_id, VerdictGiven(attempt_id, verdict))
-
-    async def record_decision(self, run_id: RunId, decision: Decision) -> None:
-        """Store what the rule chose."""
-        await self.record(run_id, decision)
 
     async def finish_run(self, run_id: RunId, end: RunEnd) -> None:
         """Close a run with its answer and totals; a later end (of a resumed run) replaces an earlier one."""

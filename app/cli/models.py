@@ -71,8 +71,13 @@ async def fetch_weights(model: ModelSpec, settings: Settings) -> Path:
 
 
 async def _fetch(models: list[ModelSpec], settings: Settings) -> None:
+    from curveroute.agent.chat.weights import verify_file
+    from curveroute.compose import weights_of
+
     for model in models:
         path = await fetch_weights(model, settings)
+        # Asked for by name, a file is read again: the note beside it vouches for its size and time only.
+        await asyncio.to_thread(verify_file, path, weights_of(_weights(model)))
         print(f"{model.id}: {path} ({path.stat().st_size / 1e6:.0f} MB, hash checked)")
 
 

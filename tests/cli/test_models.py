@@ -142,6 +142,19 @@ def test_weights_are_fetched_once_and_checked(cli: Cli, tiny: str, files: Files,
     assert files.asked == 1
 
 
+def test_fetching_again_reads_the_file_and_not_its_note(cli: Cli, tiny: str, home: Path) -> None:
+    assert cli("models", "fetch", "--pool", tiny).status == 0
+    (path,) = (home / "cache" / "weights").glob("*.gguf")
+    before, data = path.stat(), bytearray(path.read_bytes())
+    data[0] ^= 1
+    path.write_bytes(bytes(data))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    ran = cli("models", "fetch", "--pool", tiny)
+    assert (ran.status, ran.out) == (2, "")
+    assert "SHA-256" in ran.err
+    assert "delete it and fetch it again" in ran.err
+
+
 @pytest.mark.parametrize("fault", ["wrong bytes", "not there", "offline", "no folder"])
 def test_weights_that_cannot_be_had(
     cli: Cli, tiny: str, files: Files, home: Path, monkeypatch: pytest.MonkeyPatch, fault: str

@@ -101,9 +101,9 @@ async def test_a_run_reads_back_as_it_was_written(ledger: Ledger) -> None:
     end = an_end(attempt, plan=plan, candidates=candidates)
 
     await ledger.start_run(a_start())
-    await ledger.record_decision(RUN, decision)
+    await ledger.record(RUN, decision)
     await ledger.record_attempt(RUN, attempt, PRICES)
-    await ledger.record_verdict(RUN, attempt.attempt_id, verdict)
+    await ledger.record(RUN, VerdictGiven(attempt.attempt_id, verdict))
     await ledger.finish_run(RUN, end)
 
     run = ledger.run(RUN)
@@ -165,7 +165,7 @@ async def test_the_events_of_one_call_are_written_together_or_not_at_all(ledger:
 
 async def test_an_attempt_survives_a_bad_event_that_waited_before_it(ledger: Ledger) -> None:
     await ledger.start_run(a_start())
-    await ledger.record_verdict(RUN, AttemptId("nobody"), Verdict(0.5, "wrong"))
+    await ledger.record(RUN, VerdictGiven(AttemptId("nobody"), Verdict(0.5, "wrong")))
     with pytest.raises(LedgerError, match="record the run and the attempt first"):
         await ledger.record_attempt(RUN, an_attempt(), PRICES)
     assert len(ledger.run(RUN).attempts) == 1
@@ -330,8 +330,8 @@ async def test_the_null_ledger_forgets_everything() -> None:
     ledger: LedgerPort = NullLedger()
     await ledger.start_run(a_start())
     await ledger.record_attempt(RUN, an_attempt(), PRICES)
-    await ledger.record_verdict(RUN, AttemptId("a1"), Verdict(1.0, "ok"))
-    await ledger.record_decision(RUN, Decision(0, (), "stop"))
+    await ledger.record(RUN, VerdictGiven(AttemptId("a1"), Verdict(1.0, "ok")))
+    await ledger.record(RUN, Decision(0, (), "stop"))
     await ledger.finish_run(RUN, an_end())
     await ledger.record(RUN, a_start())
     ledger.close()

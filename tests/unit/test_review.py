@@ -11,7 +11,7 @@ import pytest
 from curveroute.agent.ledger import NullLedger
 from curveroute.agent.plan import ranking_plan
 from curveroute.agent.propose import Outlooker
-from curveroute.agent.review import Bench, review_run
+from curveroute.agent.review import Panel, review_run
 from curveroute.agent.step import Inquiry
 from curveroute.agent.types import Arm, Attempt, AttemptId, Message, ModelId, Query, RunId, Usage, Verdict
 from curveroute.agent.verify.answers import extract_answer
@@ -101,7 +101,7 @@ async def run(
     outlooker = Outlooker(world, None)
     candidates = outlooker.estimates(None, QUERY, world.arms, 0.0)
     plan = replace(ranking_plan(candidates, ""), criteria=criteria)
-    bench = Bench(world, chat or house.chat(lambda call: "never"), outlooker, Calibrator.unfitted(), NullLedger().made)
+    bench = Panel(world, chat or house.chat(lambda call: "never"), outlooker, Calibrator.unfitted(), NullLedger().made)
     inquiry = Inquiry(RunId("r"), QUERY, candidates, plan, Knobs())
     return await review_run(bench, inquiry, attempts, 2, judge=judge)
 
