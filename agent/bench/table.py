@@ -1,7 +1,7 @@
 """The curve table: recorded attempts as tidy rows, one per (query, model, budget, sample).
 
 The same rows as Parquet, CSV or JSONL. Writing is atomic; reading checks every row and names the row and column of the
-first fault.
+first fault. Tables too large for a list of rows are read by columns (``columns.py``), by the same rules.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import os
+from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -18,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from curveroute.agent.errors import MissingExtra, TableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import ModuleType
 
-_SUFFIXES = (".parquet", ".csv", ".jsonl")
+SUFFIXES = (".parquet", ".csv", ".jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +58,12 @@ class Row:
 
 REQUIRED = tuple(field.name for field in fields(Row))[:13]
 OPTIONAL = tuple(field.name for field in fields(Row))[13:]
-_NULLABLE = frozenset({"budget", "answer", "reference", *OPTIONAL})
-_WHOLE = frozenset({"budget", "sample", "input_tokens", "output_tokens"})
-_REAL = frozenset({"quality", "cost_usd", "latency_s", "confidence"})
-_SHARES = frozenset({"quality", "confidence"})
-_TOKENS = frozenset({"budget", "input_tokens", "output_tokens"})
-_MOST_TOKENS = 10**12
-_SURPLUS = "\0surplus"
+NULLABLE = frozenset({"budget", "answer", "reference", "judge", *OPTIONAL})  # rows leave the judge out, columns keep it
+WHOLE = frozenset({"budget", "sample", "input_tokens", "output_tokens"})
+REAL = frozenset({"quality", "cost_usd", "latency_s", "confidence"})
+SHARES = frozenset({"quality", "confidence"})
+FINISHES = ("stop", "length")
+_LARGEST = 10**12
 _LONGEST_FIELD = 2**31 - 1
 
 
@@ -76,8 +76,19 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
     """
     check_suffix(path)
     records = [asdict(row) for row in rows]
-    with _beside(path) as fresh:
+    with replacing(path) as fresh:
         _WRITERS[path.suffix](fresh, records)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A place for the new file; when the block ends well the file there takes the place of ``path``, else nothing does.
+
+    Raises:
+        TableError: the folder cannot be written.
+    """
+    with _beside(path) as fresh:
+        yield fresh
         with fresh.open("rb+") as file:
             os.fsync(file.fileno())
         fresh.replace(path)
@@ -92,7 +103,7 @@ def check_writable(path: Path) -> None:
     """
     check_suffix(path)
     if path.suffix == ".parquet":
-        _pyarrow()
+        pyarrow()
     with _beside(path) as fresh:
         fresh.touch()
 
@@ -106,7 +117,7 @@ def read_table(path: Path) -> list[Row]:
     """
     check_suffix(path)
     if not path.is_file():
-        raise TableError(f"no table at {path}; give the path of a {', '.join(_SUFFIXES)} file")
+        raise TableError(f"no table at {path}; give the path of a {', '.join(SUFFIXES)} file")
     records = _read(path)
     rows = [_row(record, f"{path.name}, row {number}") for number, record in enumerate(records, start=1)]
     if not rows:
@@ -141,8 +152,8 @@ def check_suffix(path: Path) -> None:
     Raises:
         TableError: a suffix other than .parquet, .csv and .jsonl.
     """
-    if path.suffix not in _SUFFIXES:
-        raise TableError(f"{path.name}: a curve table ends in {', '.join(_SUFFIXES)}, not {path.suffix or 'nothing'!r}")
+    if path.suffix not in SUFFIXES:
+        raise TableError(f"{path.name}: a curve table ends in {', '.join(SUFFIXES)}, not {path.suffix or 'nothing'!r}")
 
 
 @contextmanager
@@ -163,41 +174,70 @@ def _beside(path: Path) -> Iterator[Path]:
             fresh.unlink(missing_ok=True)
 
 
+def value_of(name: str, value: object) -> str | int | float | None:
+    """What a cell of column ``name`` stands for; empty cells are ``None``, or "" in the column ``query``.
+
+    Raises:
+        TableError: not a value of that column; the message says why, not where.
+    """
+    if value is None or value == "" or value != value:  # noqa: PLR0124  (other tools write an absent number as NaN)
+        if name in NULLABLE or name == "query":
+            return None if name in NULLABLE else ""
+        raise TableError("empty; every row needs a value there")
+    if name in WHOLE or name in REAL:
+        return _number(name, value)
+    if name == "finish_reason" and value not in FINISHES:
+        raise TableError(f"{value!r} is neither 'stop' nor 'length'")
+    return str(value)
+
+
+def bounds_of(name: str) -> tuple[float, float]:
+    """The lowest and the highest number of a column; infinity itself is never a value."""
+    highest = 1.0 if name in SHARES else _LARGEST if name in WHOLE else math.inf
+    return float(name == "budget"), float(highest)
+
+
+def records_in(path: Path) -> Iterator[Mapping[str, object]]:
+    """The rows of a CSV or JSONL file as they are, one at a time.
+
+    Raises:
+        TableError: it is not a readable file of that format.
+    """
+    try:
+        yield from _RECORDS[path.suffix](path)
+    except OSError as error:
+        raise TableError(f"cannot read {path}: {error.strerror or error}") from error
+
+
 def _row(record: Mapping[str, object], where: str) -> Row:
     missing = [name for name in REQUIRED if name not in record]
     if missing:
         raise TableError(f"{where}: missing column(s) {', '.join(missing)}")
     values = {name: _value(name, record.get(name), where) for name in (*REQUIRED, *OPTIONAL)}
-    row = Row(**cast("dict[str, Any]", values))
-    if row.finish_reason not in {"stop", "length"}:
-        raise TableError(f"{where}, column finish_reason: {row.finish_reason!r} is neither 'stop' nor 'length'")
-    return row
+    return Row(**cast("dict[str, Any]", values))
 
 
 def _value(name: str, value: object, where: str) -> str | int | float | None:
-    if value is None or value == "" or value != value:  # noqa: PLR0124  (other tools write an absent number as NaN)
-        if name in _NULLABLE or name == "query":
-            return None if name in _NULLABLE else ""
-        raise TableError(f"{where}, column {name}: empty; every row needs a value there")
-    if name in _WHOLE or name in _REAL:
-        return _number(name, value, where)
-    return str(value)
+    try:
+        return value_of(name, value)
+    except TableError as error:
+        raise TableError(f"{where}, column {name}: {error}") from None
 
 
-def _number(name: str, value: object, where: str) -> int | float:
+def _number(name: str, value: object) -> int | float:
     try:
         found = float(cast("float", value))
     except (TypeError, ValueError, OverflowError):
-        raise TableError(f"{where}, column {name}: {value!r} is not a number") from None
-    lowest, highest = int(name == "budget"), 1.0 if name in _SHARES else _MOST_TOKENS if name in _TOKENS else math.inf
+        raise TableError(f"{value!r} is not a number") from None
+    lowest, highest = bounds_of(name)
     if not (math.isfinite(found) and lowest <= found <= highest):
-        bounds = "between 0 and 1" if name in _SHARES else f"a finite number from {lowest}"
-        bounds += f" to {highest:.0e}" if name in _TOKENS and found > highest else ""
-        raise TableError(f"{where}, column {name}: {value!r} is not {bounds}")
-    if name not in _WHOLE:
+        bounds = "between 0 and 1" if name in SHARES else f"a finite number from {lowest:g}"
+        bounds += f" to {highest:.0e}" if name in WHOLE and found > highest else ""
+        raise TableError(f"{value!r} is not {bounds}")
+    if name not in WHOLE:
         return found
     if found != int(found):
-        raise TableError(f"{where}, column {name}: {value!r} is not a whole number")
+        raise TableError(f"{value!r} is not a whole number")
     return int(found)
 
 
@@ -210,14 +250,16 @@ def _refuse_repeats(source: str, rows: Sequence[Row]) -> None:
         seen[key] = number
 
 
-def _read(path: Path) -> list[dict[str, object]]:
-    try:
-        return _READERS[path.suffix](path)
-    except OSError as error:
-        raise TableError(f"cannot read {path}: {error.strerror or error}") from error
+def _read(path: Path) -> list[Mapping[str, object]]:
+    return list(records_in(path)) if path.suffix in _RECORDS else list(_read_parquet(path))
 
 
-def _pyarrow() -> ModuleType:
+def pyarrow() -> ModuleType:
+    """The library that reads and writes Parquet.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
     try:
         import pyarrow.parquet
     except ImportError as error:
@@ -226,9 +268,9 @@ def _pyarrow() -> ModuleType:
 
 
 def _write_parquet(path: Path, records: list[dict[str, Any]]) -> None:
-    pa = _pyarrow()
+    pa = pyarrow()
     kinds = {
-        name: pa.int64() if name in _WHOLE else pa.float64() if name in _REAL else pa.string()
+        name: pa.int64() if name in WHOLE else pa.float64() if name in REAL else pa.string()
         for name in (*REQUIRED, *OPTIONAL)
     }
     table = pa.Table.from_pylist(records, schema=pa.schema(list(kinds.items())))
@@ -236,7 +278,7 @@ def _write_parquet(path: Path, records: list[dict[str, Any]]) -> None:
 
 
 def _read_parquet(path: Path) -> list[dict[str, object]]:
-    pa = _pyarrow()
+    pa = pyarrow()
     try:
         table = pa.parquet.read_table(path, page_checksum_verification=True)
         return cast("list[dict[str, object]]", table.to_pylist())
@@ -251,17 +293,35 @@ def _write_csv(path: Path, records: list[dict[str, Any]]) -> None:
         writer.writerows(records)
 
 
-def _read_csv(path: Path) -> list[dict[str, object]]:
+def _csv_records(path: Path) -> Iterator[dict[str, object]]:
     csv.field_size_limit(_LONGEST_FIELD)  # a long response is no fault
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            records = [dict(record) for record in csv.DictReader(file, restkey=_SURPLUS)]
+            rows = csv.reader(file)
+            header = next((row for row in rows if row), [])
+            refuse_twins(path.name, header)
+            blank = [None] * len(header)
+            for number, row in enumerate(filter(None, rows), start=1):
+                if len(row) > len(header):
+                    raise TableError(
+                        f"{path.name}, row {number}: more fields than the header names; quote fields with commas"
+                    )
+                yield dict(zip(header, [*row, *blank], strict=False))
     except (UnicodeDecodeError, csv.Error) as error:
         raise TableError(f"{path.name} is not a readable CSV file: {error}") from error
-    for number, record in enumerate(records, start=1):
-        if _SURPLUS in record:
-            raise TableError(f"{path.name}, row {number}: more fields than the header names; quote fields with commas")
-    return cast("list[dict[str, object]]", records)
+
+
+def refuse_twins(source: str, header: Sequence[str]) -> None:
+    """Refuse a header that gives two columns one name.
+
+    Raises:
+        TableError: it does.
+    """
+    twins = [name for name, count in Counter(header).items() if count > 1]
+    if twins:
+        raise TableError(
+            f"{source}: {len(header)} columns, of which several are called {twins[0]!r}; rename all but one"
+        )
 
 
 def _write_jsonl(path: Path, records: list[dict[str, Any]]) -> None:
@@ -269,19 +329,19 @@ def _write_jsonl(path: Path, records: list[dict[str, Any]]) -> None:
         file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
 
-def _read_jsonl(path: Path) -> list[dict[str, object]]:
-    records: list[dict[str, object]] = []
+def _jsonl_records(path: Path) -> Iterator[dict[str, object]]:
+    number = 0
     try:
-        for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
-            if line.strip():
-                record = json.loads(line)
-                if not isinstance(record, dict):
-                    raise TableError(f"{path.name}, line {number}: not a JSON object")
-                records.append(record)
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise TableError(f"{path.name} is not readable as JSON lines: {error}") from error
-    return records
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    record = json.loads(line)
+                    if not isinstance(record, dict):
+                        raise TableError(f"{path.name}, line {number}: not a JSON object")
+                    yield record
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise TableError(f"{path.name} is not readable as JSON lines: line {number}: {error}") from error
 
 
 _WRITERS = {".parquet": _write_parquet, ".csv": _write_csv, ".jsonl": _write_jsonl}
-_READERS = {".parquet": _read_parquet, ".csv": _read_csv, ".jsonl": _read_jsonl}
+_RECORDS: Mapping[str, Callable[[Path], Iterator[dict[str, object]]]] = {".csv": _csv_records, ".jsonl": _jsonl_records}
