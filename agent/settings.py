@@ -57,6 +57,11 @@ def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **extra}
 
 
+def lay_over_environment(extra: Mapping[str, str]) -> None:
+    """Change this process's environment, for libraries that are configured by it alone."""
+    os.environ.update(extra)
+
+
 def _sqlite_url(path: Path) -> str:
     """The URL of a SQLite file, wherever it lies: of all that a path may hold, two signs mean something in a URL."""
     return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")

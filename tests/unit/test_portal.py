@@ -107,6 +107,7 @@ def test_an_interrupt_cancels_the_work_and_waits_until_it_has_cleaned_up(portal:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork.*JAX:RuntimeWarning")  # where another test brought JAX in
 def test_a_forked_child_gets_a_loop_of_its_own(portal: Portal) -> None:
     portal.call(whereabouts())
     child = os.fork()

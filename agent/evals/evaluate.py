@@ -1,0 +1,107 @@
+"""Evaluate: seeds × policies over one subject, and what it comes to as JSON."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from curveroute.agent.errors import SettingError
+from curveroute.agent.evals.policies import NAMED, POLICIES
+from curveroute.agent.evals.summary import summary
+from curveroute.agent.evals.trial import Trial, run_trial
+from curveroute.agent.evals.workers import run_apart
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from curveroute.agent.evals.outcome import SeedOutcome
+    from curveroute.agent.evals.subject import Subject
+    from curveroute.agent.evals.trial import Makers
+    from curveroute.agent.types import JsonObject
+
+
+_MOST_WORKERS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a subject is evaluated.
+
+    Attributes:
+        policies: names; None is all that can run here.
+        seeds: how many, from 0.
+        test_fraction: share of the queries to test on.
+        workers: processes at once; 1 stays in this one, None is the number of cores, up to three: a worker that
+            loads JAX takes 1.1 GB, and the whole is to stay under four.
+    """
+
+    policies: tuple[str, ...] | None = None
+    seeds: int = 5
+    test_fraction: float = 0.3
+    workers: int | None = None
+
+
+def evaluate(
+    subject: Subject,
+    plan: Plan,
+    *,
+    makers: Makers | None = None,
+    made_with: JsonObject | None = None,
+    watch: Callable[[int, int, str], None] = lambda *_: None,
+) -> JsonObject:
+    """Run every policy on every seed.
+
+    Args:
+        subject: what is evaluated, embedded.
+        plan: seeds, policies, workers.
+        makers: other policies than the registered ones, ``constant-arm`` among them.
+        made_with: kept with the result, so that it can be made again.
+        watch: told how many steps of how many are done, and the latest.
+
+    Raises:
+        SettingError: an unknown policy.
+        SetupError: a policy that was named refused (an extra is missing), or the table cannot be split.
+        RunError: a seed's process died.
+    """
+    every, known = (POLICIES, NAMED) if makers is None else (makers, makers)
+    names = tuple(every) if plan.policies is None else chosen(plan.policies, tuple(known))
+    trial = Trial(subject.grid, names, subject.test, plan.test_fraction, lenient=plan.policies is None)
+    outcomes = _outcomes(trial, makers, plan, watch)
+    options: JsonObject = {
+        "policies": list(names),
+        "test_fraction": None if subject.test is not None else plan.test_fraction,
+        "seeds": list(range(plan.seeds)),
+    }
+    return summary(subject, outcomes, (made_with or {}) | options)
+
+
+def _outcomes(
+    trial: Trial, makers: Makers | None, plan: Plan, watch: Callable[[int, int, str], None]
+) -> list[SeedOutcome]:
+    steps, total = itertools.count(1), trial.steps * plan.seeds
+    workers = min(plan.workers or min(os.cpu_count() or 1, _MOST_WORKERS), plan.seeds)
+    seeds = range(plan.seeds)
+
+    def step(note: str) -> None:
+        watch(next(steps), total, note)
+
+    if workers > 1:
+        return run_apart(trial, makers, seeds, workers, step)
+    return [run_trial(trial, NAMED if makers is None else makers, seed, step) for seed in seeds]
+
+
+def chosen(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """The wanted policies, each once, in the order they were named.
+
+    Raises:
+        SettingError: one that is not known.
+    """
+    for name in wanted:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+            raise SettingError(f"unknown policy {name!r}; {hint}")
+    return tuple(dict.fromkeys(wanted))

@@ -1,0 +1,366 @@
+"""Evaluate: the JSON that is promised, what is chosen where, and tables that are hardly tables."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from curveroute.agent.bench.table import Row, write_table
+from curveroute.agent.embed.kept import kept_embeddings
+from curveroute.agent.errors import EmbedError, MissingExtra, RunError, SettingError, SetupError, TableError
+from curveroute.agent.evals.baselines import BASELINES
+from curveroute.agent.evals.baselines.carrot import carrot_knn, carrot_linear
+from curveroute.agent.evals.evaluate import Plan, evaluate
+from curveroute.agent.evals.subject import Subject, embedded, read_pair, read_subject
+from curveroute.agent.evals.trial import pairs_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from curveroute.agent.bench.grid import Grid
+    from curveroute.agent.embed import Vectors
+    from curveroute.agent.evals.policy import Replay
+
+QUERIES = 60
+ARMS = [("small", 16, 1e-6), ("small", None, 4e-6), ("large", 16, 1e-5), ("large", None, 6e-5)]
+FIXED = {name: BASELINES[name] for name in ("best-single", "cheapest", "random", "constant-arm", "oracle-curve")}
+
+
+def row(query: int, model: str, budget: int | None, cost: float, quality: float, text: str = "question") -> Row:
+    return Row(
+        query_id=f"q{query}", query=f"{text} {query}", task=f"task {query % 3}", model=model, budget=budget, sample=0,
+        quality=quality, answer=str(query), reference=str(query), finish_reason="stop", input_tokens=10 + query % 7,
+        output_tokens=budget or 90, cost_usd=cost,
+    )  # fmt: skip
+
+
+def rows_of(queries: int = QUERIES, *, free: bool = False, text: str = "question") -> list[Row]:
+    """Small models know every third question, the large one most, all of them more at length."""
+    knows = {("small", 16): 3, ("small", None): 2, ("large", 16): 2}
+    return [
+        row(query, model, budget, 0.0 if free else cost, float(_known(query, knows.get((model, budget)))), text)
+        for query in range(queries)
+        for model, budget, cost in ARMS
+    ]
+
+
+def _known(query: int, every: int | None) -> bool:
+    return query % 10 != 9 if every is None else query % every == 0
+
+
+def subject_of(rows: list[Row], folder: Path, **only: list[str]) -> Subject:
+    write_table(folder / "table.jsonl", rows)
+    return read_subject(folder / "table.jsonl", **only)
+
+
+@pytest.fixture
+def subject(tmp_path: Path) -> Subject:
+    return subject_of(rows_of(), tmp_path)
+
+
+class Estimating:
+    """Knows the quality of every answer beforehand: the oracle, under a name of ours."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def fit(self, train: Grid) -> Estimating:
+        self.train = train
+        return self
+
+    def estimates(self, test: Grid) -> Any:
+        return np.nan_to_num(test.quality)
+
+    def replay(self, test: Grid) -> Replay:
+        return BASELINES["oracle-curve"](self.seed).fit(self.train).replay(test)
+
+    def replay_training(self) -> Replay:
+        return self.replay(self.train)
+
+
+class Refusing(Estimating):
+    def fit(self, train: Grid) -> Estimating:
+        raise MissingExtra("the policy 'learned'", "neural")
+
+
+def is_finite_json(found: Any) -> bool:
+    """Whether it is JSON, with neither NaN nor infinity in it."""
+    return bool(json.dumps(found, allow_nan=False))
+
+
+def measured(subject: Subject, **makers: Any) -> Any:
+    named = {name.replace("_", "-"): maker for name, maker in makers.items()}
+    return evaluate(subject, Plan(seeds=3, workers=1), makers=FIXED | named)
+
+
+def test_the_json_is_what_is_promised(subject: Subject) -> None:
+    found = measured(subject, curveroute_single=Estimating)
+    assert is_finite_json(found)
+    assert (found["table"], found["queries"], found["arms"], found["seeds"]) == ("table", QUERIES, 4, 3)
+    assert len(found["data_sha256"]) == 64
+    assert set(found["best_single"]) >= {"model", "quality", "cost_usd"}
+    assert list(found["policies"]) == [*FIXED, "curveroute-single"]
+    for policy in found["policies"].values():
+        for name in ("audc_envelope", "audc", "qnc_ratio", "qnc", "peak"):
+            assert set(policy[name]) >= {"mean", "std"}
+        assert list(policy["gain_at_cost"]) == ["0.1", "0.2", "0.35", "0.5", "1.0"]
+        assert all(set(gain) >= {"mean", "std"} for gain in policy["gain_at_cost"].values())
+        assert all(set(policy["honest_point"][name]) >= {"mean", "std"} for name in ("quality_gain", "cost_ratio"))
+        assert all(len(point) == 3 for point in policy["curve"])
+    assert {(one["a"], one["b"]) for one in found["paired"]} == {("curveroute-single", name) for name in FIXED}
+    assert {one["metric"] for one in found["paired"]} == {
+        "audc_envelope", "gain_at_cost_0.35", "gain_at_cost_0.5", "gain_at_cost_1", "peak",
+    }  # fmt: skip
+    assert all(set(one) >= {"difference", "low", "high"} for one in found["paired"])
+
+
+def test_the_best_single_model_measures_itself_as_one(subject: Subject) -> None:
+    found = measured(subject)
+    assert found["best_single"]["model"] == "large"
+    best = found["policies"]["best-single"]
+    assert best["gain_at_cost"]["1.0"]["mean"] == 0.0
+    assert best["qnc_ratio"] == {"mean": 1.0, "std": 0.0, "reached": 3, "mean_reached": 1.0}
+    assert best["honest_point"]["quality_gain"]["mean"] == pytest.approx(0.0)
+    assert best["honest_point"]["cost_ratio"]["mean"] == pytest.approx(1.0)
+    assert best["peak"]["mean"] == pytest.approx(found["best_single"]["quality"])
+
+
+def test_what_is_never_reached_is_null_with_the_seeds_that_reached_it(subject: Subject) -> None:
+    never = measured(subject)["policies"]["cheapest"]["qnc_ratio"]
+    assert never == {"mean": None, "std": None, "reached": 0, "mean_reached": None}
+
+
+def test_an_oracle_wins_and_a_twin_shows_no_difference(subject: Subject) -> None:
+    found = measured(subject, curveroute_single=Estimating)
+    against = {one["b"]: one for one in found["paired"] if one["metric"] == "audc_envelope"}
+    assert against["constant-arm"]["outcome"] == "win"
+    assert against["constant-arm"]["low"] > 0
+    twin = against["oracle-curve"]
+    assert (twin["difference"], twin["low"], twin["high"], twin["outcome"]) == (0.0, 0.0, 0.0, "none")
+
+
+def test_every_policy_may_use_a_fixed_arm(subject: Subject) -> None:
+    policies = measured(subject)["policies"]
+    floor = policies["constant-arm"]["audc_envelope"]["mean"]
+    assert all(policy["audc_envelope"]["mean"] >= floor - 1e-9 for policy in policies.values())
+    assert policies["oracle-curve"]["honest_point"]["regret"]["mean"] == pytest.approx(0.0)
+    assert policies["constant-arm"]["honest_point"]["regret"]["mean"] > 0
+
+
+def test_tasks_add_up_to_all_test_queries(subject: Subject) -> None:
+    found = measured(subject)
+    assert sum(task["queries"] for task in found["tasks"].values()) == sum(one["test"] for one in found["splits"])
+    best = found["policies"]["best-single"]["tasks"]
+    assert best == found["tasks"]
+    mean = np.average([task["quality"] for task in best.values()], weights=[task["queries"] for task in best.values()])
+    assert mean == pytest.approx(found["best_single"]["quality"])
+
+
+def test_calibration_reads_chosen_arms_and_all_arms_where_told(subject: Subject) -> None:
+    found = measured(subject, curveroute_single=Estimating)
+    told = found["policies"]["curveroute-single"]["calibration"]
+    assert told["all_arms"]["ece"] == told["all_arms"]["brier"] == 0.0
+    assert sum(count for _, _, count in told["all_arms"]["bins"]) == 4 * sum(one["test"] for one in found["splits"])
+    assert found["policies"]["constant-arm"]["calibration"]["chosen"]["ece"] < 0.2
+    assert found["policies"]["best-single"]["calibration"]["all_arms"] is None
+
+
+def test_two_models_have_the_two_model_metrics(subject: Subject) -> None:
+    policies = measured(subject)["policies"]
+    assert policies["constant-arm"]["cpt_0.8"]["mean"] == pytest.approx(1.0)
+    assert policies["oracle-curve"]["cpt_0.8"]["mean"] < 0.5
+    assert policies["oracle-curve"]["apgr"]["mean"] > policies["constant-arm"]["apgr"]["mean"]
+
+
+def test_workers_come_to_the_same_as_this_process(subject: Subject) -> None:
+    x = np.random.default_rng(0).random((QUERIES, 3))
+    makers = {"constant-arm": carrot_linear, "curveroute-near": carrot_knn}
+    found, seen = [], []
+    for workers in (1, 2):
+        one = replace(subject, grid=subject.grid.embedded(x))
+        plan = Plan(seeds=2, workers=workers)
+        found.append(evaluate(one, plan, makers=makers, watch=lambda done, total, _: seen.append((done, total))))
+    assert json.dumps(found[0]) == json.dumps(found[1])
+    assert seen == [(step + 1, 6) for step in range(6)] * 2
+
+
+def test_a_policy_without_its_extra_is_left_out_of_all_and_refused_by_name(subject: Subject) -> None:
+    makers = FIXED | {"learned": Refusing}
+    found: Any = evaluate(subject, Plan(seeds=2, workers=1), makers=makers)
+    assert "learned" not in found["policies"]
+    assert found["notes"] == [
+        "learned is left out: the policy 'learned' needs an extra: pip install \"curveroute[neural]\""
+    ]
+    with pytest.raises(MissingExtra, match="neural"):
+        evaluate(subject, Plan(("learned",), seeds=1, workers=1), makers=makers)
+
+
+def test_an_unknown_policy_is_refused(subject: Subject) -> None:
+    with pytest.raises(SettingError, match="did you mean 'oracle-curve'"):
+        evaluate(subject, Plan(("oracle-curv",)), makers=FIXED)
+
+
+def test_what_a_worker_refuses_is_refused_here_and_no_worker_is_left(subject: Subject) -> None:
+    lone = replace(subject, grid=subject.grid.take(np.array([0])))
+    with pytest.raises(SetupError, match="cannot be split"):
+        evaluate(lone, Plan(("constant-arm",), seeds=2, workers=2), makers={"constant-arm": carrot_linear})
+    assert not multiprocessing.active_children()
+
+
+def test_a_policy_that_breaks_in_a_worker_is_named_by_its_seed(subject: Subject) -> None:
+    with pytest.raises(RunError, match=r"seed \d: .*Error"):
+        evaluate(subject, Plan(("constant-arm",), seeds=2, workers=2), makers={"constant-arm": dict})
+
+
+def test_one_query_cannot_be_split(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="cannot be split"):
+        measured(subject_of(rows_of(1), tmp_path))
+
+
+def test_where_nothing_costs_anything_ratios_are_undefined_and_said_to_be(tmp_path: Path) -> None:
+    found = measured(subject_of(rows_of(free=True), tmp_path), curveroute_single=Estimating)
+    assert is_finite_json(found)
+    assert any("ratios to its cost are undefined" in note for note in found["notes"])
+    assert found["policies"]["best-single"]["audc_envelope"]["mean"] is None
+    assert found["policies"]["best-single"]["honest_point"]["cost_ratio"]["mean"] is None
+    assert found["policies"]["best-single"]["gain_at_cost"]["1.0"]["mean"] is not None
+
+
+def test_one_model_alone_is_evaluated(tmp_path: Path) -> None:
+    found = measured(subject_of(rows_of(), tmp_path, models=["large"]))
+    assert (found["arms"], found["best_single"]["model"]) == (2, "large")
+
+
+def test_an_arm_without_rows_on_both_sides_is_left_out_and_said_so(tmp_path: Path) -> None:
+    lone = row(0, "seldom", None, 1e-3, 1.0)
+    found = measured(subject_of([*rows_of(), lone], tmp_path))
+    assert any("left out: seldom@unlimited" in note for note in found["notes"])
+    assert is_finite_json(found)
+
+
+def test_missing_cells_never_become_numbers(tmp_path: Path) -> None:
+    rows = [one for place, one in enumerate(rows_of()) if place % 11]
+    found = measured(subject_of(rows, tmp_path), curveroute_single=Estimating)
+    assert is_finite_json(found)
+    assert any("has no recorded answer" in note for note in found["notes"])
+
+
+def test_models_and_tasks_are_kept_or_left_out(tmp_path: Path) -> None:
+    rows = rows_of()
+    assert {arm.model for arm in subject_of(rows, tmp_path, models=["-large"]).grid.arms} == {"small"}
+    assert set(subject_of(rows, tmp_path, tasks=["task 0", "task 1"]).grid.tasks) == {"task 0", "task 1"}
+    assert set(subject_of(rows, tmp_path, tasks=["-task 0"]).grid.tasks) == {"task 1", "task 2"}
+    with pytest.raises(SettingError, match="no model 'larg'; did you mean 'large'"):
+        subject_of(rows, tmp_path, models=["larg"])
+    with pytest.raises(SettingError, match=r"no task of .* is left"):
+        subject_of(rows, tmp_path, tasks=["-task 0", "-task 1", "-task 2"])
+
+
+def test_a_fixed_split_tests_on_nothing_it_was_trained_on(tmp_path: Path) -> None:
+    write_table(tmp_path / "train.jsonl", rows_of(40))
+    fresh = [one for one in rows_of(30, text="other") if one.model == "large"]
+    shared = [replace(one, query_id=f"again {one.query_id}") for one in rows_of(5) if one.model == "large"]
+    write_table(tmp_path / "test.jsonl", [*fresh, *shared])
+    pair = read_pair(tmp_path / "train.jsonl", tmp_path / "test.jsonl")
+    assert len(pair.grid) == 35
+    assert pair.test is not None
+    assert len(pair.test) == 35
+    assert {arm.model for arm in pair.grid.arms} == {"large"}
+    assert any("5 queries" in note for note in pair.notes)
+    found = measured(pair)
+    assert [one["test"] for one in found["splits"]] == [35, 35, 35]
+    assert found["policies"]["best-single"]["peak"]["std"] == 0.0
+    assert found["train_table"] == "train"
+
+
+def test_tables_that_share_no_arm_or_only_queries_are_refused(tmp_path: Path) -> None:
+    write_table(tmp_path / "one.jsonl", [one for one in rows_of() if one.model == "small"])
+    write_table(tmp_path / "two.jsonl", [one for one in rows_of() if one.model == "large"])
+    with pytest.raises(TableError, match="share no arm"):
+        read_pair(tmp_path / "one.jsonl", tmp_path / "two.jsonl")
+    with pytest.raises(TableError, match="every query"):
+        read_pair(tmp_path / "one.jsonl", tmp_path / "one.jsonl")
+
+
+def test_ours_meet_every_other_policy_once() -> None:
+    assert pairs_of(["a", "curveroute-x", "curveroute-y"]) == [
+        ("curveroute-x", "a"),
+        ("curveroute-x", "curveroute-y"),
+        ("curveroute-y", "a"),
+    ]
+    assert pairs_of(["a", "b", "c"]) == [("a", "b"), ("a", "c")]
+    assert pairs_of(["a"]) == pairs_of([]) == []
+
+
+class Counting:
+    """Embeds, and counts what it was asked."""
+
+    name, dim = "counting", 2
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.broken = False
+
+    async def embed(self, texts: Any) -> Vectors:
+        self.asked += texts
+        value = np.nan if self.broken else 1.0
+        return np.array([[len(text), value] for text in texts], dtype=np.float32)
+
+
+def test_a_text_is_embedded_once_and_never_again(tmp_path: Path) -> None:
+    embedder, seen = Counting(), []
+    texts = ["bb", "a", "bb", "\udcff!"]
+
+    def embed() -> Any:
+        return asyncio.run(kept_embeddings(texts, embedder, tmp_path / "kept", lambda *now: seen.append(now)))
+
+    assert embed()[:, 0].tolist() == [2, 1, 2, 2]
+    assert sorted(embedder.asked) == sorted(set(texts))
+    assert seen == [(3, 3)]
+    assert embed()[:, 0].tolist() == [2, 1, 2, 2]
+    assert len(embedder.asked) == 3
+    (kept,) = (tmp_path / "kept").iterdir()
+    kept.write_bytes(b"damaged")
+    assert embed()[:, 0].tolist() == [2, 1, 2, 2]
+    assert len(embedder.asked) == 6
+    embed()
+    assert len(embedder.asked) == 6
+
+
+def test_another_embedder_is_another_file_and_a_broken_one_keeps_nothing(tmp_path: Path) -> None:
+    first, second = Counting(), Counting()
+    second.name = "another"
+    for embedder in (first, second):
+        asyncio.run(kept_embeddings(["a"], embedder, tmp_path))
+        assert embedder.asked == ["a"]
+    second.broken = True
+    with pytest.raises(EmbedError, match="not finite"):
+        asyncio.run(kept_embeddings(["new"], second, tmp_path))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_folder_that_cannot_be_written_only_costs_time(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    embedder = Counting()
+    assert asyncio.run(kept_embeddings(["a"], embedder, tmp_path / "file" / "kept")).shape == (1, 2)
+    assert asyncio.run(kept_embeddings([], embedder, tmp_path)).shape == (0, 2)
+
+
+def test_a_pair_is_embedded_on_both_sides(subject: Subject, tmp_path: Path) -> None:
+    pair = replace(subject, test=subject.grid.take(np.array([3, 1])))
+    found = asyncio.run(embedded(pair, Counting(), tmp_path))
+    assert found.grid.x.shape == (QUERIES, 2)
+    assert found.test is not None
+    assert found.test.x.tolist() == found.grid.x[[3, 1]].tolist()
+
+
+def test_texts_that_embed_to_nothing_are_still_evaluated(subject: Subject) -> None:
+    blank = replace(subject, grid=subject.grid.embedded(np.zeros((QUERIES, 4))))
+    plan = Plan(("constant-arm", "carrot-linear", "carrot-knn", "unirouter"), seeds=1, workers=1)
+    assert is_finite_json(evaluate(blank, plan, makers=BASELINES))
