@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -61,6 +62,39 @@ def embedding() -> Iterator[Callable[[int, int], None]]:
     task = bar.add_task("embed", total=None)
     with bar:
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def importing() -> Iterator[Callable[[int, int, str], None]]:
+    """How many models of a source are read, and which was the last."""
+    bar = _bar(TextColumn("read"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    task = bar.add_task("", total=None)
+
+    def watch(done: int, total: int, name: str) -> None:
+        bar.update(task, completed=done, total=total, description=escape(name))
+        if bar.disable and done < total:
+            print(f"read {done}/{total}  {name}", file=sys.stderr, flush=True)
+
+    with bar:
+        yield watch
+
+
+@contextmanager
+def evaluating(table: str) -> Iterator[Callable[[int, int, str], None]]:
+    """How far the policies are, over all seeds."""
+    bar = _bar(
+        TextColumn("evaluate"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn(elapsed_when_finished=True),
+    )  # fmt: skip
+    task = bar.add_task("evaluate", total=None, note="")
+
+    def watch(done: int, total: int, note: str) -> None:
+        bar.update(task, completed=done, total=total, note=note)
+        if bar.disable and (done == total or done % max(total // _LOG_LINES, 1) == 0):
+            print(f"evaluate {table} {done}/{total}", file=sys.stderr, flush=True)
+
+    with bar:
+        yield watch
 
 
 @contextmanager

@@ -6,6 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from curveroute.cli.tables import table_path
+
 if TYPE_CHECKING:
     import argparse
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("table", type=Path, help="curve table (.parquet, .csv, .jsonl)")
+    parser.add_argument("table", type=table_path, help="curve table (.parquet, .csv, .jsonl), or a shipped one's name")
     parser.add_argument("--out", type=Path, required=True, help="folder of the predictor")
     parser.add_argument("--pool", default=None, help="pool whose prices are used for expected costs")
     parser.add_argument("--embedder", default=None, help="openai:MODEL?dim=…&url=…&key_env=…, instead of the default")

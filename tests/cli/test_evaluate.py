@@ -1,0 +1,182 @@
+"""``curveroute evaluate``: JSON alone on standard output, a page in a folder, and one line for whatever is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from curveroute.agent.bench.table import Row, write_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Ran
+
+    from curveroute.agent.embed import Vectors
+
+    Cli = Callable[..., Ran]
+    Start = Callable[..., subprocess.Popen[str]]
+
+POLICY_NAMES = ("best-single", "constant-arm", "oracle-curve", "carrot-linear")
+QUICK = ("--seeds", "2", "--workers", "1", "--policies", ",".join(POLICY_NAMES))
+
+
+class Letters:
+    """Embeds a text as how often it has which letters."""
+
+    name, dim = "letters", 26
+    asked = 0
+
+    async def embed(self, texts: Any) -> Vectors:
+        self.asked += len(texts)
+        counts = [[text.count(chr(97 + place)) for place in range(26)] for text in texts]
+        return np.array(counts, dtype=np.float32)
+
+
+@pytest.fixture(autouse=True)
+def embedder(monkeypatch: pytest.MonkeyPatch) -> Letters:
+    letters = Letters()
+    monkeypatch.setattr("curveroute.agent.embed.use_embedder", lambda: letters)
+    return letters
+
+
+def rows_of(queries: int = 40) -> list[Row]:
+    return [
+        Row(
+            query_id=f"q{query}", query="aeiou"[query % 5] * (1 + query % 4) + f" {query}", task=f"task {query % 2}",
+            model=model, budget=budget, sample=0, quality=float(query % every != 0), answer="x", reference="x",
+            finish_reason="stop", input_tokens=10, output_tokens=8, cost_usd=cost,
+        )
+        for query in range(queries)
+        for model, budget, cost, every in (("-odd", 16, 1e-6, 2), ("small", None, 1e-5, 3), ("large", None, 1e-4, 9))
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def table() -> str:
+    write_table(Path("table.jsonl"), rows_of())
+    return "table.jsonl"
+
+
+def test_json_alone_is_on_standard_output(cli: Cli, table: str) -> None:
+    ran = cli("evaluate", table, *QUICK, "--json", "-")
+    assert ran.status == 0
+    found = json.loads(ran.out)
+    assert list(found["policies"]) == list(POLICY_NAMES)
+    assert found["made_with"]["command"].startswith("curveroute evaluate table.jsonl ")
+    assert "evaluate table" in ran.err
+
+
+def test_a_table_and_sentences_are_shown(cli: Cli, table: str) -> None:
+    ran = cli("evaluate", table, *QUICK)
+    assert ran.status == 0
+    for words in (
+        "AUDC-env",
+        "carrot-linear",
+        "best single (q*, c*): large",
+        "best-single against oracle-curve: loses",
+    ):
+        assert words in ran.out
+    assert "…" not in ran.out
+
+
+def test_the_report_and_the_json_are_written_whole(cli: Cli, table: str) -> None:
+    ran = cli("evaluate", table, *QUICK, "--json", "made/all.json", "--report", "made/page")
+    assert ran.status == 0
+    assert json.loads(Path("made/all.json").read_text())["table"] == "table"
+    assert Path("made/page/index.html").read_text().startswith("<!doctype html>")
+    assert sorted(path.name for path in Path("made").rglob("*")) == ["all.json", "index.html", "page"]
+
+
+def test_several_tables_are_a_list(cli: Cli, table: str) -> None:
+    write_table(Path("other.csv"), [replace(row, query=f"{row.query}?") for row in rows_of()])
+    found = json.loads(cli("evaluate", table, "other.csv", *QUICK, "--json", "-").out)
+    assert [one["table"] for one in found] == ["table", "other"]
+
+
+def test_a_second_evaluation_embeds_nothing(cli: Cli, table: str, embedder: Letters, home: Path) -> None:
+    first = cli("evaluate", table, *QUICK, "--json", "-")
+    assert embedder.asked == 40
+    assert cli("evaluate", table, *QUICK, "--json", "-").out == first.out
+    assert embedder.asked == 40
+    assert [path.suffix for path in (home / "cache" / "embeddings").iterdir()] == [".npy"]
+
+
+def test_models_and_tasks_are_left_out_by_a_leading_dash(cli: Cli, table: str) -> None:
+    found = json.loads(cli("evaluate", table, *QUICK, "--json", "-", "--models", "-small", "--tasks", "-task 0").out)
+    assert set(found["models"]) == {"-odd", "large"}
+    assert set(found["tasks"]) == {"task 1"}
+    assert found["queries"] == 20
+    again = json.loads(cli("evaluate", table, *QUICK, "--json", "-", "--models=-small", "--tasks=-task 0").out)
+    again["made_with"] = found["made_with"]
+    assert again == found
+    odd = json.loads(cli("evaluate", table, *QUICK, "--json", "-", "--models", "-odd,large").out)
+    assert set(odd["models"]) == {"-odd", "large"}
+
+
+def test_a_fixed_split(cli: Cli, table: str) -> None:
+    write_table(Path("test.jsonl"), [replace(row, query=f"{row.query}?") for row in rows_of(10)])
+    found = json.loads(cli("evaluate", "--train", table, "--test", "test.jsonl", *QUICK, "--json", "-").out)
+    assert (found["table"], found["train_table"]) == ("test", "table")
+    assert [(one["train"], one["test"]) for one in found["splits"]] == [(40, 10)] * 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "give tables to split, or --train and --test"),
+        (["table.jsonl", "--train", "table.jsonl", "--test", "table.jsonl"], "and not both"),
+        (["--train", "table.jsonl"], "--train and --test go together"),
+        (["table.jsonl", "--seeds", "0"], "--seeds is 0; give 1 or more"),
+        (["table.jsonl", "--workers", "0"], "--workers is 0; give 1 or more"),
+        (["table.jsonl", "--test-fraction", "1"], "--test-fraction is 1; give a number between 0 and 1"),
+        (["table.jsonl", "--test-fraction", "nan"], "between 0 and 1"),
+        (["table.jsonl", "--policies", "carrot-liner"], "did you mean 'carrot-linear'?"),
+        (["table.jsonl", "--policies", ","], "--policies names none"),
+        (["table.jsonl", "--models", "largo"], "did you mean 'large'?"),
+        (["table.jsonl", "--tasks", "zz"], "it has task 0, task 1"),
+        (["table.jsonl", "--report", "table.jsonl"], "is a file; give a folder"),
+        (["table.jsonl", "--json", "."], "is a folder; give a file, or -"),
+        (["table.jsonl", "--embedder", "bogus"], "unknown embedder 'bogus'"),
+        (["missing.jsonl"], "no table at missing.jsonl"),
+        (["empty.jsonl"], "no rows"),
+        (["lone.jsonl", *QUICK], "1 different queries cannot be split"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(cli: Cli, table: str, words: list[str], said: str) -> None:
+    Path("empty.jsonl").touch()
+    write_table(Path("lone.jsonl"), rows_of(1))
+    ran = cli("evaluate", *words)
+    assert ran.status == 2
+    assert ran.out == ""
+    assert said in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_a_report_that_cannot_be_written_is_an_error(cli: Cli, table: str) -> None:
+    Path("file").touch()
+    ran = cli("evaluate", table, *QUICK, "--report", "file/page")
+    assert ran.status == 2
+    assert "cannot write" in ran.err
+
+
+def test_an_interrupt_ends_every_worker_and_says_so(start: Start, table: str) -> None:
+    process = start(
+        "evaluate", table, "--seeds", "60", "--workers", "2", "--policies", "best-single",
+        stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    assert "evaluate table" in process.stderr.readline()
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate()  # which ends when the last process that could write has ended
+    assert (process.returncode, out) == (130, "")
+    assert err.splitlines()[-1].startswith("curveroute: interrupted")
+    assert "Traceback" not in err
