@@ -153,7 +153,9 @@ def _calibration(parts: Sequence[Reliability | None]) -> JsonObject | None:
         [float(whole.estimated[b] / whole.count[b]), float(whole.observed[b] / whole.count[b]), int(whole.count[b])]
         for b in filled
     ]
-    return {"ece": _number(whole.error), "brier": _number(whole.brier), "bins": bins}
+    # within each seed, then averaged: errors of different splits must not cancel
+    error = float(np.mean([part.error for part in there]))
+    return {"ece": _number(error), "brier": _number(whole.brier), "bins": bins}
 
 
 def _paired(outcomes: Sequence[SeedOutcome]) -> list[JsonValue]:

@@ -22,10 +22,14 @@ _COMMANDS = {
     "ask": "answer a question with the cheapest (model, budget) that is good enough",
     "models": "fetch, start, stop and show the local models",
     "collect": "ask every task of every arm and write the curve table",
+    "table": "show, check and convert curve tables",
     "train": "fit a predictor to a curve table",
+    "onboard": "add a model to a fitted predictor from few answers",
+    "evaluate": "compare routers on recorded answers",
     "runs": "list, show and verify the runs in the ledger",
     "pools": "list the shipped pools, or show one",
 }
+_LISTS = {"--models", "--tasks"}
 EXIT_OK, EXIT_RUN, EXIT_SETUP, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 
@@ -85,7 +89,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _run(words: list[str]) -> int:
     parser = build_parser(words)
-    options = parser.parse_args(words)
+    options = parser.parse_args(_joined(words))
     if options.command is None:
         parser.print_help()
         return EXIT_OK
@@ -101,6 +105,17 @@ def _run(words: list[str]) -> int:
         if options.debug:
             raise
         return _fail(f"unexpected {type(error).__name__}: {error}; --debug shows where", EXIT_RUN)
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """A list of names may begin with ``-``, which leaves a name out: it is a value, not an option."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] in _LISTS and word.startswith("-") and not word.startswith("--"):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _unknown(command: str) -> str:

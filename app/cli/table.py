@@ -88,6 +88,11 @@ def run_check(options: argparse.Namespace) -> int:
     return _FAULTY if found.count else 0
 
 
+def _source(word: str) -> str:
+    """A file, a folder or a hub's name as it was given; a bare name may be that of a shipped table."""
+    return word if word.startswith("hf:") else str(table_path(word))
+
+
 def run_convert(options: argparse.Namespace) -> int:
     """Read the source, keep what was asked for, write the table whole or not at all, and say what was done."""
     from dataclasses import replace
@@ -101,7 +106,7 @@ def run_convert(options: argparse.Namespace) -> int:
     choice = Choice(_names("models", options.models), _names("tasks", options.tasks))
     check_writable(options.out)
     with importing() as watch:
-        found = import_table(options.source, form=options.form, prices=prices, choice=choice, watch=watch)
+        found = import_table(_source(options.source), form=options.form, prices=prices, choice=choice, watch=watch)
         if budgets:
             found = replace(found, columns=expand(found.columns, budgets, prices))
         write_columns(options.out, found.columns)

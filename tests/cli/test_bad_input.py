@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from curveroute.agent.bench.table import Row
-from curveroute.agent.embed import DEFAULT_EMBEDDER
+from curveroute.agent.embed import DEFAULT_EMBEDDER, default_embedder
 from curveroute.agent.errors import CurverouteError
 from curveroute.agent.predictor import Predictor, save_predictor
 from curveroute.agent.types import Arm, ModelId
@@ -46,7 +46,7 @@ FAULTS: list[tuple[list[str], int, str]] = [
     (["ask", "x", "--trade", "0.5"], 2, "unrecognized arguments: --trade"),
     (["ask", "x", "--predictor", "nowhere"], 2, "nowhere"),
     (["asq", "x"], 2, "did you mean 'ask'?"),
-    (["bogus"], 2, "commands: ask, models, collect, train, runs, pools"),
+    (["bogus"], 2, "commands: ask, models, collect, table, train, onboard, evaluate, runs, pools"),
     (["--bogus"], 2, "--bogus"),
     (["runs", "show"], 2, "needs a run's id"),
     (["runs", "show", "beef"], 2, "no run 'beef'"),
@@ -182,7 +182,7 @@ def test_a_predictor_made_for_another_embedder_or_pool(cli: Cli, pool: str, tmp_
     ("change", "why"),
     [
         ({"quality": 1.5}, "table.jsonl, row 3, column quality: 1.5 is not between 0 and 1"),
-        ({"query": "another text"}, "stands for two different texts"),
+        ({"query": "another text"}, "table.jsonl, row 4, column query: query_id 'q1' has another text in row 3"),
         ({"model": "gpt"}, "which has no price"),
     ],
 )
@@ -214,5 +214,5 @@ def a_predictor(folder: Path, *models: str, embedder: str = DEFAULT_EMBEDDER) ->
     quality = random.integers(0, 2, (40, len(arms)))
     tokens = np.full(quality.shape, 9.0)
     predictor = Predictor(embedder=embedder)
-    predictor.fit(random.normal(size=(40, 512)), quality, tokens, cost_usd=tokens * 1e-6, arms=arms)
+    predictor.fit(random.normal(size=(40, default_embedder().dim)), quality, tokens, cost_usd=tokens * 1e-6, arms=arms)
     return save_predictor(predictor, folder)

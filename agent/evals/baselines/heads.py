@@ -71,6 +71,12 @@ class SingleShot:
         self._heads = [make(self._train).fit(train.x, y) for make, y in self._learned()]
         return self
 
+    def estimates(self, test: Grid) -> Floats:
+        """(n, A) quality expected of every arm, NaN for those it does not choose from."""
+        whole = np.full(test.quality.shape, np.nan)
+        whole[:, self._open] = np.clip(self._heads[0].predict(test.x), 0.0, 1.0)
+        return whole
+
     def replay(self, test: Grid) -> Replay:
         """Route at every tradeoff of the sweep."""
         quality, tokens = (heads.predict(test.x) for heads in self._heads)
