@@ -51,7 +51,7 @@ class Predictor:
         heads_: the fitted ``CurveHeads``.
         shrinkage_: what was chosen and what it earned.
         metrics_: of each arm (``str(arm)``): queries, means of quality, tokens and cost, leave-one-out mean square
-            error, and share of variance explained (``None`` where the quality never varies); of an onboarded arm also its
+            error, and share of variance explained (``None`` where quality never varies); of an onboarded arm also its
             raw mean (``measured``) and how much of its own deviation is believed (``believed``).
         data_hash_: of the table it was fitted on, as given.
         calibrator_: weights of the verdicts' calibrator, passed through unread; empty until given.
