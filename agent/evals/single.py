@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from curveroute.agent.predictor import Predictions
 
 USD_PER_MILLION = 1e6
-UNSHRUNK_ALPHA = 100.0
 
 
 class SingleShot:
@@ -60,8 +59,7 @@ class SingleShot:
         self._train = train
         self._known: Indices = np.flatnonzero((~np.isnan(train.quality)).sum(axis=0) >= FEWEST_ROWS)
         known = train.keep(self._known)
-        options = {} if self.shrunk else {"alphas": (UNSHRUNK_ALPHA,), "rhos": (1.0,)}
-        self.predictor_ = Predictor(embedder="given", calibrated=self.calibrated, **options).fit(
+        self.predictor_ = Predictor(embedder="given", shrunk=self.shrunk, calibrated=self.calibrated).fit(
             self._features(train),
             known.quality,
             known.output_tokens,

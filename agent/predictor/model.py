@@ -19,7 +19,7 @@ from curveroute.agent.errors import PredictorError
 from curveroute.agent.predictor.heads import FEWEST_TOKENS, CurveHeads, Predictions
 from curveroute.agent.predictor.ridge import RidgePath
 from curveroute.agent.predictor.rising import NO_MAP, fit_rising, rise
-from curveroute.agent.predictor.shrink import Outcomes, Shrinkage, apart, choose_shrinkage, left_out
+from curveroute.agent.predictor.shrink import Outcomes, Shrinkage, apart, choose_shrinkage, choose_unshrunk, left_out
 from curveroute.agent.predictor.squash import squash
 from curveroute.agent.predictor.training import Training, checked, expected_cost, most_tokens_of, smear
 
@@ -45,6 +45,7 @@ class Predictor:
         alphas: ridge penalties to choose from, in units of the mean variance of a feature.
         rhos: shares of the arms' differences to choose from.
         tradeoffs: at which routing is judged when choosing.
+        shrunk: believe heads as far as they earned; else wholly, under the penalty with the least squared error.
         calibrated: bend estimates so that they come true on average on queries not seen (``rising``).
 
     Attributes:
@@ -74,12 +75,14 @@ class Predictor:
         alphas: Sequence[float] = ALPHAS,
         rhos: Sequence[float] = RHOS,
         tradeoffs: Sequence[float] = TRADEOFFS,
+        shrunk: bool = True,
         calibrated: bool = True,
     ) -> None:
         self.embedder = embedder
         self.alphas = alphas
         self.rhos = rhos
         self.tradeoffs = tradeoffs
+        self.shrunk = shrunk
         self.calibrated = calibrated
 
     def fit(
@@ -114,7 +117,8 @@ class Predictor:
         tokens = _fit_tokens(path, table, most_tokens_of(table, known), self.alphas)
         expected = expected_cost(table, tokens.left_out, output_price)
         outcomes = Outcomes(table.quality, table.cost_usd, expected, table.reference_cost_usd, tuple(self.tradeoffs))
-        self.shrinkage_ = choose_shrinkage(path, outcomes, self.alphas, self.rhos, table.judged)
+        choose = choose_shrinkage if self.shrunk else choose_unshrunk
+        self.shrinkage_ = choose(path, outcomes, self.alphas, self.rhos, table.judged)
         mean = np.nanmean(table.quality, axis=0)
         estimates = squash(left_out(path, mean, self.shrinkage_))
         rising = fit_rising(estimates, table.quality) if self.calibrated else NO_MAP

@@ -152,6 +152,19 @@ def choose_shrinkage(
     return replace(final, gain=float(earned.mean()), gain_se=float(earned.std() / np.sqrt(earned.size)))
 
 
+def choose_unshrunk(
+    path: RidgePath, outcomes: Outcomes, alphas: Sequence[float], _rhos: Sequence[float], rows: Indices
+) -> Shrinkage:
+    """Heads as they are, under the penalty with the least leave-one-out error; arguments as ``choose_shrinkage``."""
+    arms = outcomes.quality.shape[1]
+
+    def error(alpha: float) -> float:
+        return float(np.nanmean(np.square(outcomes.quality[rows] - path.loo(alpha, arms, rows))))
+
+    alpha = min(alphas, key=error)
+    return Shrinkage(((alpha, 1.0),), alpha, 1.0)
+
+
 def left_out(path: RidgePath, mean: Floats, choice: Shrinkage, rows: Indices | None = None) -> Floats:
     """(n, A) leave-one-out scores under a choice, before ``squash``.
 

@@ -137,7 +137,7 @@ def test_what_is_learned_holds_on_queries_not_seen() -> None:
 
 def test_unshrunk_heads_are_plain_ridge() -> None:
     made = table(3, rows=400, signal=0.5)
-    model = Predictor(embedder="toy", alphas=(100.0,), rhos=(1.0,), calibrated=False).fit(**made)
+    model = Predictor(embedder="toy", alphas=(100.0,), shrunk=False, calibrated=False).fit(**made)
     assert model.shrinkage_.settings == ((100.0, 1.0),)
     assert model.shrinkage_.common_alpha == 100.0
     coef, intercept = RidgePath(made["x"], made["quality"]).weights(100.0)
