@@ -62,10 +62,10 @@ class RidgePath:
         self._x: Floats = np.asarray(x, dtype=np.float64)
         self._y: Floats = np.asarray(y, dtype=np.float64)
         self.shape = (int(self._y.shape[0]), int(self._y.shape[1]))
-        self.scale = _mean_variance(self._x)
         self._kept: list[tuple[tuple[int, int], bytes, Floats]] = []
         observed = ~np.isnan(self._y)
         self._groups = [_factorise(self._x, self._y, rows, heads) for rows, heads in _patterns(observed)]
+        self.scale = _mean_variance(self._x, self._groups)
 
     def gcv(self, alphas: Sequence[float]) -> Floats:
         """Each head's penalty with the least generalised cross-validation error (Golub, Heath and Wahba 1979).
@@ -179,13 +179,15 @@ def _gcv_of(group: _Group, penalty: float) -> Floats:
     return np.asarray(np.maximum(group.total - explained, 0.0) / count / freedom**2)
 
 
-def _mean_variance(x: Floats) -> float:
+def _mean_variance(x: Floats, groups: list[_Group]) -> float:
+    """Of the features over all rows; a group that holds all rows has it in its spectrum."""
     if not x.size:
         return 1.0
-    centre = x.mean(axis=0)
-    square = float(np.vdot(x, x)) / x.shape[0]
-    variance = (square - float(centre @ centre)) / x.shape[1]
-    return variance if variance > RANK_TOLERANCE * square else 1.0
+    whole = next((group for group in groups if group.rows.size == x.shape[0]), None)
+    if whole is not None:
+        return float(whole.spectrum.sum()) / x.size or 1.0
+    variance = float(np.var(x, axis=0).mean())
+    return variance if variance > RANK_TOLERANCE * float(np.square(x).mean()) else 1.0
 
 
 def _patterns(observed: Mask) -> list[tuple[Indices, Indices]]:
