@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     Codes = NDArray[np.int32]
 
 
+EXACT = 1e-4  # share of a cost within which its tokens explain it
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
     """Single answers: n queries, A arms, up to S samples each.
@@ -50,7 +53,8 @@ class Grid:
         input_tokens: (n, A).
         output_tokens: (n, A) mean over samples.
         cost_usd: (n, A) USD, mean over samples.
-        prices: (A, 2) USD per token of input and output.
+        prices: (A, 2) USD per token of input and output, as the recorded costs tell.
+        fees: (A,) USD per call beyond its tokens.
         samples: the single answers.
         x: (n, D) embeddings, D = 0 until embedded.
     """
@@ -64,6 +68,7 @@ class Grid:
     output_tokens: Floats
     cost_usd: Floats
     prices: Floats
+    fees: Floats
     samples: Samples
     x: Floats
 
@@ -96,8 +101,13 @@ class Grid:
             output_tokens=self.output_tokens[:, columns],
             cost_usd=self.cost_usd[:, columns],
             prices=self.prices[columns],
+            fees=self.fees[columns],
             samples=Samples(one.quality[:, columns], one.cost_usd[:, columns], one.answer[:, columns]),
         )
+
+    def expected_cost(self, input_tokens: Floats, output_tokens: Floats) -> Floats:
+        """(n, A) USD of calls with so many tokens, at this grid's prices; NaN where the tokens are."""
+        return np.asarray(input_tokens * self.prices[:, 0] + output_tokens * self.prices[:, 1] + self.fees)
 
     def embedded(self, x: Floats) -> Grid:
         """The same grid with (n, D) embeddings."""
@@ -127,23 +137,26 @@ def grid_of(columns: Columns) -> Grid:
         _mean(values, query, arm, count)
         for values in (columns.quality, columns.output_tokens, columns.cost_usd, columns.input_tokens)
     )
+    arms = tuple(_arm(columns, row) for row in first_arm)
+    prices, fees = _prices(arms, prompt, tokens, cost)
     return Grid(
         query_ids=tuple(columns.query_id.values[columns.query_id.codes[row]] for row in first),
         texts=tuple(columns.query.values[texts[row]] if texts[row] >= 0 else "" for row in first),
         tasks=tuple(columns.task.values[columns.task.codes[row]] for row in first),
-        arms=tuple(_arm(columns, row) for row in first_arm),
+        arms=arms,
         quality=quality,
         input_tokens=prompt,
         output_tokens=tokens,
         cost_usd=cost,
-        prices=_prices(columns, first_arm),
+        prices=prices,
+        fees=fees,
         samples=_samples(columns, query, arm, shape),
         x=np.zeros((first.size, 0)),
     )
 
 
 def split(grid: Grid, seed: int, test_fraction: float) -> tuple[Grid, Grid]:
-    """Training and test queries; queries with the same text stay together.
+    """Training and test queries; queries with the same text (but for its spaces and case) stay together.
 
     Args:
         grid: all queries.
@@ -153,7 +166,7 @@ def split(grid: Grid, seed: int, test_fraction: float) -> tuple[Grid, Grid]:
     Raises:
         TableError: too few different texts for both sides to have one.
     """
-    _, group = np.unique(np.array(grid.texts, dtype=object), return_inverse=True)
+    group = groups_of(grid.texts)
     groups = int(group.max()) + 1 if group.size else 0
     if groups < 2:  # noqa: PLR2004
         raise TableError(f"{groups} different queries cannot be split: give two or more, or --train and --test tables")
@@ -163,9 +176,32 @@ def split(grid: Grid, seed: int, test_fraction: float) -> tuple[Grid, Grid]:
     return grid.take(np.flatnonzero(~tested[group])), grid.take(np.flatnonzero(tested[group]))
 
 
+def merged(grid: Grid) -> Grid:
+    """Queries with the same text as one query, as they must be for learning: none is then left out of itself.
+
+    Cells are means over the queries that have them, and single answers those of the first query. Prices are read off
+    these queries alone, so that a training part knows nothing of the costs of a test.
+    """
+    group = groups_of(grid.texts)
+    _, first = np.unique(group, return_index=True)
+    one = grid if first.size == len(grid) else grid.take(first)
+    if first.size < len(grid):
+        cells = (grid.quality, grid.input_tokens, grid.output_tokens, grid.cost_usd)
+        quality, prompt, tokens, cost = (_mean_of_groups(values, group, first.size) for values in cells)
+        one = replace(one, quality=quality, input_tokens=prompt, output_tokens=tokens, cost_usd=cost)
+    prices, fees = _prices(one.arms, one.input_tokens, one.output_tokens, one.cost_usd)
+    return replace(one, prices=prices, fees=fees)
+
+
+def groups_of(texts: Sequence[str]) -> Indices:
+    """(n,) a number for each text, the same for texts that differ in spaces and case alone, by first appearance."""
+    seen: dict[str, int] = {}
+    return np.array([seen.setdefault(" ".join(text.split()).casefold(), len(seen)) for text in texts], dtype=np.intp)
+
+
 def folds(grid: Grid, count: int, seed: int) -> list[tuple[Indices, Indices]]:
     """Rows to fit on and rows to predict, ``count`` times; queries with the same text stay together."""
-    _, group = np.unique(np.array(grid.texts, dtype=object), return_inverse=True)
+    group = groups_of(grid.texts)
     groups = int(group.max()) + 1
     fold = np.random.default_rng(seed).permutation(groups) % min(count, groups)
     return [
@@ -189,21 +225,38 @@ def _mean(values: Floats, query: Indices, arm: Indices, count: Floats) -> Floats
         return np.asarray(total / count)
 
 
+def _mean_of_groups(values: Floats, group: Indices, groups: int) -> Floats:
+    seen = ~np.isnan(values)
+    total, count = np.zeros((2, groups, values.shape[1]))
+    np.add.at(total, group, np.where(seen, values, 0.0))
+    np.add.at(count, group, seen)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(total / count)
+
+
 def _arm(columns: Columns, row: int) -> Arm:
     budget = columns.budget[row]
     model = columns.model.values[columns.model.codes[row]]
     return Arm(ModelId(model), None if np.isinf(budget) else int(budget))
 
 
-def _prices(columns: Columns, first_arm: Indices) -> Floats:
-    """(A, 2) USD per input and output token, as the recorded costs tell (least squares over each model's rows)."""
-    models = columns.model.codes[first_arm]
-    prices = np.zeros((first_arm.size, 2))
-    for model in np.unique(models):
-        rows = columns.model.codes == model
-        tokens = np.column_stack((columns.input_tokens[rows], columns.output_tokens[rows]))
-        prices[models == model] = np.maximum(np.linalg.lstsq(tokens, columns.cost_usd[rows], rcond=None)[0], 0.0)
-    return prices
+def _prices(arms: Sequence[Arm], prompt: Floats, tokens: Floats, cost: Floats) -> tuple[Floats, Floats]:
+    """(A, 2) USD per input and output token and (A,) USD per call, by least squares over each model's cells.
+
+    A fee is looked for only where tokens alone do not explain the costs.
+    """
+    models = np.array([arm.model for arm in arms], dtype=object)
+    prices, fees = np.zeros((len(arms), 2)), np.zeros(len(arms))
+    for model in dict.fromkeys(models):
+        columns = np.flatnonzero(models == model)
+        seen = ~np.isnan(cost[:, columns])
+        paid, used = cost[:, columns][seen], np.column_stack((prompt[:, columns][seen], tokens[:, columns][seen]))
+        found = np.linalg.lstsq(used, paid, rcond=None)[0]
+        if (found < 0.0).any() or not np.allclose(used @ found, paid, rtol=EXACT, atol=EXACT * np.abs(paid).mean()):
+            found = np.linalg.lstsq(np.column_stack((used, np.ones(paid.size))), paid, rcond=None)[0]
+        prices[columns] = np.maximum(found[:2], 0.0)
+        fees[columns] = max(float(found[2]), 0.0) if found.size > 2 else 0.0  # noqa: PLR2004
+    return prices, fees
 
 
 def _samples(columns: Columns, query: Indices, arm: Indices, shape: tuple[int, int]) -> Samples:

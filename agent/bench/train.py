@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from curveroute.agent.bench.columns import columns_hash, rows_of
-from curveroute.agent.bench.grid import grid_of
+from curveroute.agent.bench.grid import grid_of, groups_of, merged
 from curveroute.agent.errors import TableError
 from curveroute.agent.predictor import Predictor
 from curveroute.agent.types import Arm, ModelId
@@ -60,7 +60,7 @@ async def train(
         TableError: a table too small, or with a model that has no price.
         PredictorError: values that cannot be fitted, or no right and wrong answers to learn from.
     """
-    grid = grid_of(columns)
+    grid = merged(grid_of(columns))
     if len(grid) < FEWEST_QUERIES:
         raise TableError(f"the table has {len(grid)} queries; training needs {FEWEST_QUERIES} or more")
     prices = grid.prices[:, 1] * USD_PER_MILLION if output_prices is None else _prices_of(grid.arms, output_prices)
@@ -127,7 +127,7 @@ def calibration_examples(
     """Signals and quality of recorded answers, each alone and in ``3`` random companies of up to three others."""
     random = np.random.default_rng(seed)
     arm_place = {arm: position for position, arm in enumerate(grid.arms)}
-    query_place = {query_id: position for position, query_id in enumerate(grid.query_ids)}
+    query_place = _places(rows, grid)
     signals: list[Signals] = []
     right: list[float] = []
     by_query: dict[str, list[Row]] = defaultdict(list)
@@ -142,6 +142,14 @@ def calibration_examples(
                 signals.append(signals_of(one, company, expected))
                 right.append(row.quality)
     return signals, right
+
+
+def _places(rows: Sequence[Row], grid: Grid) -> dict[str, int]:
+    """Where each query id's text stands in the grid, in which queries of one text are one."""
+    ids = {row.query_id: row.query for row in rows}
+    groups = groups_of([*grid.texts, *ids.values()])
+    place = {int(group): position for position, group in enumerate(groups[: len(grid)])}
+    return {query_id: place[int(group)] for query_id, group in zip(ids, groups[len(grid) :], strict=True)}
 
 
 def _companies(others: Sequence[Answered], random: np.random.Generator) -> list[list[Answered]]:

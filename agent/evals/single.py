@@ -100,7 +100,7 @@ class SingleShot:
             used = np.nanmean(self._train.keep(self._known).output_tokens, axis=0)
             nominal = [one if arm.budget is None else arm.budget for arm, one in zip(known.arms, used, strict=True)]
             tokens = np.broadcast_to(np.asarray(nominal, dtype=np.float64), tokens.shape)
-        cost = known.input_tokens * known.prices[:, 0] + tokens * known.prices[:, 1]
+        cost = self._train.keep(self._known).expected_cost(known.input_tokens, tokens)
         return np.where(np.isnan(cost), means, cost)
 
     def _spread(self, values: Floats) -> Floats:

@@ -34,7 +34,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Read, embed, add, write, and say what was learned."""
     from curveroute.agent.bench.columns import read_columns
-    from curveroute.agent.bench.grid import grid_of
+    from curveroute.agent.bench.grid import grid_of, merged
     from curveroute.agent.embed import embedder_by_name
     from curveroute.agent.predictor import save_predictor
     from curveroute.agent.predictor.onboard import FEWEST_QUERIES, check_new, onboard
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     if options.queries is not None:
         at_least("queries", options.queries, FEWEST_QUERIES)
     predictor = _predictor(options)
-    grid = grid_of(read_columns(options.table))
+    grid = merged(grid_of(read_columns(options.table)))
     new = _columns_of(grid, options.model, options.table)
     check_new(predictor, [grid.arms[column] for column in new])
     embedder = embedder_by_name(options.embedder or predictor.embedder)

@@ -55,6 +55,7 @@ def toy(seed: int = 0, rows: int = 160, samples: int = 1) -> Grid:
         output_tokens=tokens,
         cost_usd=cost,
         prices=PRICES,
+        fees=np.zeros(len(PRICES)),
         samples=Samples(quality, paid, answer),
         x=x,
     )
@@ -362,3 +363,21 @@ def test_a_policy_knows_its_name_only_from_the_table() -> None:
     made: dict[str, Callable[[int], Policy]] = ALL
     assert list(made)[:2] == ["best-single", "cheapest"]
     assert not set(BASELINES) & set(EXTRA)
+
+
+def test_two_that_were_not_recorded_cost_no_quality(halves: tuple[Grid, Grid]) -> None:
+    """Where every recorded answer is right, a cascade is right, whatever was left out of the recording."""
+    rng = np.random.default_rng(3)
+    right = [
+        replace(
+            half,
+            quality=np.ones_like(half.quality),
+            samples=replace(half.samples, quality=np.ones_like(half.samples.quality)),
+        )
+        for half in halves
+    ]
+    train, test = (silenced(half, np.nonzero(rng.uniform(size=half.quality.shape) < 0.4)) for half in right)
+    test = test.take(np.flatnonzero(~np.isnan(test.quality).all(axis=1)))
+    replay = ALL["two-agree"](0).fit(train).replay(test)
+    assert replay.quality.min() == pytest.approx(1.0)
+    assert (replay.cost_usd > 0).all()

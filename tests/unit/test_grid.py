@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from curveroute.agent.bench.columns import columns_of
-from curveroute.agent.bench.grid import Grid, folds, grid_of, split
+from curveroute.agent.bench.grid import Grid, folds, grid_of, groups_of, merged, split
 from curveroute.agent.bench.table import Row
 from curveroute.agent.errors import TableError
 from curveroute.agent.types import Arm, ModelId
@@ -51,6 +53,35 @@ def test_prices_are_read_off_the_recorded_costs() -> None:
     np.testing.assert_allclose(grid_for(list("abcdefgh")).prices, list(PRICES.values()), rtol=1e-6)
 
 
+def test_a_fee_for_each_call_is_found_where_tokens_do_not_explain_the_costs() -> None:
+    grid = grid_for(list("abcdefgh"))
+    dear = grid.cost_usd + np.array([0.0, 0.5])
+    again = merged(replace(grid, cost_usd=dear))
+    np.testing.assert_allclose(again.fees, [0.0, 0.5], atol=1e-9)
+    np.testing.assert_allclose(again.expected_cost(grid.input_tokens, grid.output_tokens), dear, rtol=1e-6)
+
+
+def test_a_training_part_knows_nothing_of_what_a_test_costs() -> None:
+    grid = grid_for(list("abcdefgh"))
+    train, test = split(grid, 0, 0.5)
+    raised = replace(
+        grid, cost_usd=np.where(np.isin(grid.query_ids, test.query_ids)[:, None], 50.0, 1.0) * grid.cost_usd
+    )
+    np.testing.assert_allclose(merged(split(raised, 0, 0.5)[0]).prices, merged(train).prices)
+
+
+def test_queries_of_one_text_are_learned_from_as_one() -> None:
+    grid = grid_for(["a  b", "c", "A b", "a b"]).embedded(np.arange(4.0)[:, None])
+    assert groups_of(grid.texts).tolist() == [0, 1, 0, 0]
+    quality = np.array(grid.quality)
+    quality[2] = 0.0
+    quality[3, 1] = np.nan
+    one = merged(replace(grid, quality=quality))
+    assert (one.query_ids, one.x.ravel().tolist()) == (("q0", "q1"), [0.0, 1.0])
+    np.testing.assert_allclose(one.quality[0], [2 / 3, 1 / 2])
+    assert len(merged(one)) == 2
+
+
 def test_answers_agree_when_they_claim_the_same() -> None:
     rows = rows_for(["a", "b"])
     rows[1] = Row(**{**{name: getattr(rows[1], name) for name in rows[1].__slots__}, "answer": "**right 0**"})
@@ -83,7 +114,7 @@ def test_no_text_is_on_both_sides_of_a_split(texts: list[str], seed: int, fracti
     train, test = split(grid, seed, fraction)
     assert train.texts
     assert test.texts
-    assert not set(train.texts) & set(test.texts)
+    assert not {text.casefold() for text in train.texts} & {text.casefold() for text in test.texts}
     assert sorted(train.query_ids + test.query_ids) == sorted(grid.query_ids)
     assert split(grid, seed, fraction)[1].query_ids == test.query_ids
 

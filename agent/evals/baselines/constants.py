@@ -66,15 +66,18 @@ class OneArm:
         self._rule = rule
 
     def fit(self, train: Grid) -> Self:
-        """Choose the arm."""
+        """Choose the arm, and those of about its cost that stand in for it where it was not asked."""
         self._train, self.column_ = train, self._rule(train)
-        self._expected = float(head_means(train.quality)[self.column_])
+        self._quality, cost = head_means(train.quality), head_means(train.cost_usd)
+        self._order: Indices = np.argsort(np.abs(cost - cost[self.column_]), kind="stable")
+        self._order = np.concatenate(([self.column_], self._order[self._order != self.column_]))
         return self
 
     def replay(self, test: Grid) -> Replay:
         """Its recorded answers."""
-        cost, quality = test.cost_usd[:, self.column_], test.quality[:, self.column_]
-        return point(cost, quality, np.full(len(test), self._expected))
+        asked = ~np.isnan(test.quality[:, self._order])
+        place = np.arange(len(test)), self._order[asked.argmax(axis=1)]
+        return point(test.cost_usd[place], test.quality[place], self._quality[place[1]])
 
     def replay_training(self) -> Replay:
         """Its recorded answers; one arm chosen among few has little luck in it."""

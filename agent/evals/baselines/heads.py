@@ -104,5 +104,5 @@ class SingleShot:
 
     def _routed(self, grid: Grid, quality: Floats, tokens: Floats) -> Replay:
         prompt = np.where(np.isnan(grid.input_tokens), self._prompt, grid.input_tokens)
-        cost = prompt * grid.prices[:, 0] + np.maximum(tokens, 0.0) * grid.prices[:, 1]
+        cost = self._train.expected_cost(prompt, np.maximum(tokens, 0.0))
         return sweep(grid, quality, cost, self._unit)

@@ -55,6 +55,7 @@ class TwoAgree:
     def fit(self, train: Grid) -> Self:
         """Choose a cascade for each level, by mean cost and quality on these queries."""
         self._train, known = train, known_columns(train)
+        self._rest = known[np.argsort(-head_means(train.quality)[known], kind="stable")]
         pairs = _pairs(train, known)
         quality, cost = _means(train, pairs, known)
         shape = quality.shape
@@ -70,7 +71,7 @@ class TwoAgree:
 
     def replay(self, test: Grid) -> Replay:
         """Run each level's cascade on every query."""
-        runs = [_run(test, self.cascade_, place) for place in range(self.levels_.size)]
+        runs = [_run(test, self.cascade_, place, self._rest) for place in range(self.levels_.size)]
         nowhere = np.full(self.levels_.size, np.nan)
         return Replay(nowhere, np.stack([cost for cost, _ in runs]), np.stack([quality for _, quality in runs]))
 
@@ -119,13 +120,23 @@ def _asked(grid: Grid, first: int, second: int, better: int) -> tuple[Singles, S
     return share.astype(np.float32), given.astype(np.float32), cost.astype(np.float32)
 
 
-def _run(test: Grid, cascade: Cascade, place: int) -> tuple[Singles, Singles]:
-    """(n,) cost and quality of one cascade; where its third arm was not recorded, the better of the pair answers."""
-    better, third = int(cascade.better[place]), int(cascade.third[place])
-    share, given, cost = _asked(test, int(cascade.first[place]), int(cascade.second[place]), better)
-    last = test.quality[:, third]
-    last = np.where(np.isnan(last), np.nan_to_num(test.quality[:, better]), last)
-    dear = cost + (1.0 - share) * np.nan_to_num(test.cost_usd[:, third])
+def _run(test: Grid, cascade: Cascade, place: int, rest: Indices) -> tuple[Singles, Singles]:
+    """(n,) cost and quality of one cascade.
+
+    Where its third arm was not recorded, the better of the pair answers, or the other one; where none of the three
+    was, the first of ``rest`` that was is asked instead.
+    """
+    first, second, better = (int(side[place]) for side in (cascade.first, cascade.second, cascade.better))
+    third = int(cascade.third[place])
+    share, given, cost = _asked(test, first, second, better)
+    last, more = test.quality[:, third].copy(), np.nan_to_num(test.cost_usd[:, third])
+    for other in (better, first, second):
+        last = np.where(np.isnan(last), test.quality[:, other], last)
+    nobody = np.flatnonzero(np.isnan(last))
+    if nobody.size:
+        instead = rest[(~np.isnan(test.quality[np.ix_(nobody, rest)])).argmax(axis=1)]
+        last[nobody], more[nobody] = test.quality[nobody, instead], test.cost_usd[nobody, instead]
+    dear = cost + (1.0 - share) * more
     return dear.astype(np.float32), (given + (1.0 - share) * last).astype(np.float32)
 
 
