@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from curveroute.agent.bench.grid import split
+from curveroute.agent.bench.grid import merged, split
 from curveroute.agent.embed import default_embedder
 from curveroute.agent.evals.baselines.constants import best_single
 from curveroute.agent.evals.metrics import audc_envelope, peak
@@ -162,6 +162,7 @@ def measured(grid: Grid, seeds: int) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
     for seed in range(seeds):
         train, test = split(grid, seed, 0.3)
+        train = merged(train)
         everything = fitted(train)
         unit, c_star = everything.reference_cost_usd_, float(test.cost_usd[:, best_single(train)].mean())
         field, full = Field(train, test, unit, c_star), expected_of(everything, test.x)

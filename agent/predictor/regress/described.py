@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from curveroute.agent.decide import Floats, Indices, Singles
 
 COUNTS = (4, 8, 16, 32, 64, 128, 256)
+MEMBERS = 8  # of a cluster, at least on average
 
 
 class Described:
@@ -55,7 +56,8 @@ class Described:
         """
         rows, targets = np.asarray(x, dtype=np.float32), np.asarray(y, dtype=np.float64)
         least = np.inf
-        for count in sorted({min(count, rows.shape[0]) for count in self.counts}):
+        most = max(rows.shape[0] // MEMBERS, 1)  # alone in its cluster, a query has only itself to be described by
+        for count in sorted({min(count, most) for count in self.counts}):
             centres = k_means(rows, count, np.random.default_rng(self.seed))
             columns, left_out = _describe(assign(rows, centres), centres.shape[0], targets)
             misfit = share_left(targets, left_out)
