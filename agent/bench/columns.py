@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from curveroute.agent.bench.cells import KNOWN, read_cells
+from curveroute.agent.bench.cells import KNOWN, Cells, Coded, read_cells
 from curveroute.agent.bench.faults import findings, refuse_faults
 from curveroute.agent.bench.table import (
     FINISHES,
@@ -29,6 +29,7 @@ from curveroute.agent.bench.table import (
     replacing,
 )
 from curveroute.agent.bench.words import Words, joint, ranks, words_of
+from curveroute.agent.errors import TableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,9 +39,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyarrow import Array
 
-    from curveroute.agent.bench.faults import Findings
+    from curveroute.agent.bench.faults import Fault, Findings
 
 _CHUNK = 50_000
+_FEW = 3
 _ROW_GROUP = 1 << 20
 _DICTIONARY_BYTES = 1 << 28
 
@@ -115,6 +117,29 @@ def columns_in(found: Findings) -> Columns:
         },
         optional={name: column for name, column in optional.items() if _has_values(column)},
     )
+
+
+def refuse_unsound(source: str, columns: Columns) -> None:
+    """Refuse columns of ``source`` that, once written, would not be read again.
+
+    Raises:
+        TableError: they have a fault; the message holds the first ones, each with its query and model.
+    """
+    cells = {
+        name: Coded(column.codes, column.values) if isinstance(column, Words) else column.astype(np.float64)
+        for name, column in _written(columns).items()
+    }
+    found = findings(Cells(source, cells, (), len(columns)))
+    if found.count:
+        told = "; ".join(_told(columns, fault) for fault in found.faults(_FEW))
+        more = f" (and {found.count - _FEW} more)" if found.count > _FEW else ""
+        raise TableError(f"{source} makes no sound table: {told}{more}; nothing is written")
+
+
+def _told(columns: Columns, fault: Fault) -> str:
+    row = (fault.row or 1) - 1
+    query, model = (column.at(np.array([row])).texts()[0] for column in (columns.query_id, columns.model))
+    return f"{fault} (query {query!r}, model {model!r})"
 
 
 def _has_values(column: Words | NDArray[np.float64]) -> bool:
@@ -303,4 +328,13 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-__all__ = ["Columns", "Words", "columns_hash", "columns_in", "columns_of", "read_columns", "write_columns"]
+__all__ = [
+    "Columns",
+    "Words",
+    "columns_hash",
+    "columns_in",
+    "columns_of",
+    "read_columns",
+    "refuse_unsound",
+    "write_columns",
+]

@@ -84,6 +84,7 @@ class Findings:
             yield Fault(row + 1, part.column, part.why(row))
 
 
+_EXACT = 2.0**53
 _MISSING = "missing; every curve table has it"
 
 
@@ -145,7 +146,7 @@ def why_not(name: str, number: float) -> str:
 
 
 def _shown(number: float) -> float:
-    return int(number) if number.is_integer() else number
+    return int(number) if number.is_integer() and abs(number) < _EXACT else number
 
 
 def _judge_each(name: str, cell: Coded) -> list[tuple[str | float | None, str]]:

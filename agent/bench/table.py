@@ -11,16 +11,19 @@ import hashlib
 import json
 import math
 import os
+import shutil
+import stat
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, cast
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
 from curveroute.agent.errors import MissingExtra, TableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
     from types import ModuleType
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
@@ -64,6 +67,8 @@ REAL = frozenset({"quality", "cost_usd", "latency_s", "confidence"})
 SHARES = frozenset({"quality", "confidence"})
 FINISHES = ("stop", "length")
 _LARGEST = 10**12
+_DEAREST_USD = 1e9
+_STDOUT, _STDERR = 1, 2
 _LONGEST_FIELD = 2**31 - 1
 
 
@@ -84,14 +89,53 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """A place for the new file; when the block ends well the file there takes the place of ``path``, else nothing does.
 
+    A link stays, and the file it leads to is replaced. A pipe, a device or the command's own output is written into.
+
     Raises:
         TableError: the folder cannot be written.
     """
     with _beside(path) as fresh:
         yield fresh
+        if _is_stream(path):
+            with fresh.open("rb") as file, _opened(path) as out:
+                shutil.copyfileobj(file, out)
+            return
         with fresh.open("rb+") as file:
             os.fsync(file.fileno())
-        fresh.replace(path)
+        fresh.replace(_led_to(path))
+
+
+def _is_stream(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return _output(path) is not None or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def is_stdout(path: Path) -> bool:
+    """Whether ``path`` leads to this process's standard output."""
+    return _output(path) == _STDOUT
+
+
+def _output(path: Path) -> int | None:
+    for output in (_STDOUT, _STDERR):
+        with suppress(OSError):
+            if os.path.samestat(path.stat(), os.fstat(output)):
+                return output
+    return None
+
+
+def _led_to(path: Path) -> Path:
+    with suppress(FileNotFoundError):
+        path.stat()  # tells links in a circle, which not every Python's resolve() does
+    return path.resolve()
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Writes into what is there; into an output where its last writer stopped, not over what that wrote."""
+    output = _output(path)
+    return path.open("wb") if output is None else os.fdopen(os.dup(output), "wb")
 
 
 def check_writable(path: Path) -> None:
@@ -158,20 +202,23 @@ def check_suffix(path: Path) -> None:
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """A place for a new file next to ``path``; nothing stays there, unless it took the place of ``path``."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """A place for a new file next to what ``path`` leads to; nothing stays there, unless it took its place."""
     try:
         if path.is_dir():
             raise TableError(f"cannot write {path}: it is a folder; choose another path")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield fresh
+        with TemporaryDirectory() if _is_stream(path) else nullcontext() as elsewhere:
+            home = Path(elsewhere) if elsewhere else _led_to(path).parent
+            home.mkdir(parents=True, exist_ok=True)
+            fresh = home / f".{path.name}.{os.getpid()}.part"
+            try:
+                yield fresh
+            finally:
+                with suppress(OSError):
+                    fresh.unlink(missing_ok=True)
     except OSError as error:
         raise TableError(
             f"cannot write {path}: {error.strerror or error}; free space or choose another path"
         ) from error
-    finally:
-        with suppress(OSError):
-            fresh.unlink(missing_ok=True)
 
 
 def value_of(name: str, value: object) -> str | int | float | None:
@@ -188,12 +235,14 @@ def value_of(name: str, value: object) -> str | int | float | None:
         return _number(name, value)
     if name == "finish_reason" and value not in FINISHES:
         raise TableError(f"{value!r} is neither 'stop' nor 'length'")
+    if isinstance(value, list | tuple | dict):
+        raise TableError(f"{value!r} is not text")
     return str(value)
 
 
 def bounds_of(name: str) -> tuple[float, float]:
     """The lowest and the highest number of a column; infinity itself is never a value."""
-    highest = 1.0 if name in SHARES else _LARGEST if name in WHOLE else math.inf
+    highest = 1.0 if name in SHARES else _LARGEST if name in WHOLE else _DEAREST_USD if name == "cost_usd" else math.inf
     return float(name == "budget"), float(highest)
 
 
@@ -232,7 +281,7 @@ def _number(name: str, value: object) -> int | float:
     lowest, highest = bounds_of(name)
     if not (math.isfinite(found) and lowest <= found <= highest):
         bounds = "between 0 and 1" if name in SHARES else f"a finite number from {lowest:g}"
-        bounds += f" to {highest:.0e}" if name in WHOLE and found > highest else ""
+        bounds += f" to {highest:.0e}" if name not in SHARES and found > highest else ""
         raise TableError(f"{value!r} is not {bounds}")
     if name not in WHOLE:
         return found

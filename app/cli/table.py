@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import SUPPRESS
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,21 +98,33 @@ def run_convert(options: argparse.Namespace) -> int:
     """Read the source, keep what was asked for, write the table whole or not at all, and say what was done."""
     from dataclasses import replace
 
-    from curveroute.agent.bench.columns import write_columns
+    from curveroute.agent.bench.columns import refuse_unsound, write_columns
     from curveroute.agent.bench.imports import Choice, expand, import_table
     from curveroute.agent.bench.table import check_writable
     from curveroute.cli.bars import importing
 
     budgets, prices = _budgets(options.budgets), _prices(options)
     choice = Choice(_names("models", options.models), _names("tasks", options.tasks))
+    source = _source(options.source)
+    _refuse_own_source(source, options.out)
     check_writable(options.out)
     with importing() as watch:
-        found = import_table(_source(options.source), form=options.form, prices=prices, choice=choice, watch=watch)
+        found = import_table(source, form=options.form, prices=prices, choice=choice, watch=watch)
         if budgets:
             found = replace(found, columns=expand(found.columns, budgets, prices))
+        refuse_unsound(options.source, found.columns)
         write_columns(options.out, found.columns)
     _say(found, options.out)
     return 0
+
+
+def _refuse_own_source(source: str, out: Path) -> None:
+    """Refuse to write over what is read, also through a link."""
+    from curveroute.agent.bench.imports import inputs_of
+    from curveroute.agent.errors import TableError
+
+    if out.is_file() and any(one.exists() and one.samefile(out) for one in inputs_of(source)):
+        raise TableError(f"{out} is what would be read, and writing would replace it; choose another path")
 
 
 def _names(option: str, text: str) -> tuple[str, ...]:
@@ -147,13 +160,17 @@ def _prices(options: argparse.Namespace) -> Mapping[str, tuple[float, float]]:
 
 
 def _say(found: Imported, out: Path) -> None:
+    from curveroute.agent.bench.table import is_stdout
+
     columns = found.columns
+    where = sys.stderr if is_stdout(out) else sys.stdout  # a table on standard output stays a table
     print(
         f"{found.form}: {len(columns):,} rows, {len(columns.query_id.values):,} queries, "
-        f"{len(columns.model.values)} models; written to {out}"
+        f"{len(columns.model.values)} models; written to {out}",
+        file=where,
     )
     for note in found.notes:
-        print(f"note: {note}")
+        print(f"note: {note}", file=where)
 
 
 def _list(source: str, found: Findings, limit: int, notes: list[str]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,9 @@ def a_row(number: int, model: str = "weak", budget: int | None = None, **changes
 
 
 ROWS = [a_row(number, model, budget) for number in range(4) for model in ("weak", "strong") for budget in (16, None)]
+
+
+BUDGETS_TWICE = "0_score,0_count,010_score,010_count,10_score,10_count"
 
 
 def r2_folder(folder: Path) -> Path:
@@ -144,6 +149,71 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(cli: Cli, tmp_path: Pa
     assert ran.status == 2
     assert why in ran.complaint
     assert sorted(entry.name for entry in tmp_path.iterdir()) == before
+
+
+def rb_file(path: Path, **cells: str) -> Path:
+    cells = {"prompt": "x", "weak": "True", "weak|model_response": "y", "weak|total_cost": "0.1"} | cells
+    path.write_text(f"{','.join(cells)}\n{','.join(cells.values())}\n")
+    return path
+
+
+def test_convert_never_writes_over_what_it_reads(cli: Cli, tmp_path: Path, pool: str) -> None:
+    source, folder = rb_file(tmp_path / "rb.csv"), r2_folder(tmp_path / "r2")
+    (tmp_path / "link.csv").symlink_to("rb.csv")
+    (tmp_path / "hard.csv").hardlink_to(source)
+    before = {path: path.read_bytes() for path in (source, *folder.iterdir())}
+    for words in (
+        ("rb.csv", "rb.csv"),
+        ("rb.csv", "link.csv"),
+        ("link.csv", "r2/../rb.csv"),
+        ("rb.csv", "hard.csv"),
+        ("r2", "r2/weak.csv", "--models=-weak"),
+        (f"hf:{folder}", "r2/weak.csv"),
+    ):
+        ran = cli("table", "convert", *words, "--pool", pool)
+        assert ran.status == 2
+        assert f"{words[1]} is what would be read, and writing would replace it; choose another path" in ran.complaint
+    assert {path: path.read_bytes() for path in before} == before
+    for _ in range(2):  # what was written there before is no source
+        assert cli("table", "convert", "r2", "r2/out.csv", "--pool", pool).status == 0
+
+
+def test_convert_writes_through_a_link_and_into_a_device(cli: Cli, tmp_path: Path) -> None:
+    rb_file(tmp_path / "rb.csv")
+    (tmp_path / "link.csv").symlink_to("real.csv")
+    (tmp_path / "null.csv").symlink_to("/dev/null")
+    assert cli("table", "convert", "rb.csv", "link.csv").status == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert read_table(tmp_path / "real.csv")[0].quality == 1
+    assert cli("table", "convert", "rb.csv", "null.csv").status == 0
+    assert (tmp_path / "null.csv").is_symlink()
+
+
+def test_a_table_on_standard_output_is_nothing_but_the_table(tmp_path: Path) -> None:
+    rb_file(tmp_path / "rb.csv")
+    (tmp_path / "out.csv").symlink_to("/dev/stdout")
+    words = [sys.executable, "-m", "curveroute.cli", "table", "convert", "rb.csv", "out.csv"]
+    ran = subprocess.run(words, cwd=tmp_path, capture_output=True, check=True)
+    assert b"routerbench: 1 rows" in ran.stderr
+    (tmp_path / "piped.csv").write_bytes(ran.stdout)
+    assert len(read_table(tmp_path / "piped.csv")) == 1
+
+
+def test_convert_writes_nothing_that_check_refuses(cli: Cli, tmp_path: Path) -> None:
+    rb_file(tmp_path / "dear.csv", **{"weak|total_cost": "1e300"})
+    rb_file(tmp_path / "free.csv", unpriced="1", **{"unpriced|model_response": "long answer"})
+    (tmp_path / "prices.json").write_text('{"unpriced": {"input": 1e300, "output": 1}}')
+    (tmp_path / "weak.csv").write_text(f"question,{BUDGETS_TWICE}\nx,1,3,1,3,1,3\n")
+    (tmp_path / "weak.json").write_text('{"weak": {"input": 1, "output": 1}}')
+    for source, prices, why in (
+        ("dear.csv", "prices.json", "dear.csv, row 1, column weak|total_cost: 1e+300 is not a finite number from 0 to"),
+        ("free.csv", "prices.json", "free.csv makes no sound table: row 2, column cost_usd: "),
+        ("weak.csv", "weak.json", "weak.csv, column 0_score: the budget 0 is not a finite number from 1"),
+    ):
+        ran = cli("table", "convert", source, "out.csv", "--prices", prices)
+        assert ran.status == 2
+        assert why in ran.err.splitlines()[-1]
+        assert not (tmp_path / "out.csv").exists()
 
 
 def test_an_interrupted_conversion_leaves_nothing(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from curveroute.agent.bench.columns import (
     columns_hash,
     columns_of,
     read_columns,
+    refuse_unsound,
     write_columns,
 )
 from curveroute.agent.bench.table import Row, data_hash, read_table, write_table
@@ -172,6 +173,27 @@ def test_the_first_fault_is_named_and_the_others_are_counted(tmp_path: Path) -> 
     why = r"^table.jsonl, row 2, column quality: 1.7 is not between 0 and 1 \(and 2 more; `curveroute table check FILE`"
     with pytest.raises(TableError, match=why):
         read_columns(path)
+
+
+def test_columns_that_would_not_be_read_again_are_refused() -> None:
+    refuse_unsound("here", columns_of([a_row(number) for number in range(3)]))
+    bad = columns_of([a_row(number, cost_usd=1e300, quality=number) for number in range(3)])
+    with pytest.raises(TableError) as caught:
+        refuse_unsound("here", bad)
+    assert str(caught.value) == (
+        "here makes no sound table: row 1, column cost_usd: 1e+300 is not a finite number from 0 to 1e+09 (query 'q0', "
+        "model 'small'); row 2, column cost_usd: 1e+300 is not a finite number from 0 to 1e+09 (query 'q1', model "
+        "'small'); row 3, column quality: 2 is not between 0 and 1 (query 'q2', model 'small') (and 1 more); nothing "
+        "is written"
+    )
+    with pytest.raises(TableError, match=r"row 2, column sample: repeats row 1: \('q0', 'small', 16, 0\)"):
+        refuse_unsound("here", columns_of([a_row(), a_row()]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=tables())
+def test_sound_columns_are_not_refused(rows: list[Row]) -> None:
+    refuse_unsound("here", columns_of(rows))
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:

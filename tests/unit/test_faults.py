@@ -25,15 +25,18 @@ pq = pytest.importorskip("pyarrow.parquet")
 
 BAD = {
     "query_id": [None, ""],
-    "task": [None, ""],
-    "model": [None],
+    "query": [{"a": 1}, ["x"], []],
+    "task": [None, "", ["sums"]],
+    "model": [None, {"name": "small"}],
+    "answer": [{"is": 4}, [4]],
+    "response": [["a"], {}],
     "budget": [0, 2.5, -1, 10**13, "many", float("inf")],
     "sample": [-1, None, 0.5],
     "quality": [1.7, -0.1, None, float("nan"), float("inf"), "good"],
     "finish_reason": ["tired", None, 3],
     "input_tokens": [-1, 1.5, None, "?"],
     "output_tokens": [-1, 1.5, None, 10**13],
-    "cost_usd": [-0.1, float("nan"), float("inf"), "free"],
+    "cost_usd": [1e300, 10**9 + 1, -0.1, float("nan"), float("inf"), "free"],
     "latency_s": [-1.0, "soon"],
     "confidence": [2.0],
 }
@@ -81,7 +84,9 @@ def test_planted_faults_are_found_and_no_other(plants: dict[tuple[int, str], int
 @settings(max_examples=300)
 @given(
     name=st.sampled_from(sorted(WHOLE | REAL)),
-    number=st.floats() | st.integers(-3, 10).map(float) | st.sampled_from([1e12, 1e12 + 1, 0.5, 1 + 1e-12]),
+    number=st.floats()
+    | st.integers(-3, 10).map(float)
+    | st.sampled_from([1e9, 1e9 + 1, 1e12, 1e12 + 1, 0.5, 1 + 1e-12]),
 )
 def test_an_array_of_numbers_is_judged_as_each_number_is(name: str, number: float) -> None:
     bad = bool(outside(name, np.array([number]))[0])
@@ -129,6 +134,25 @@ def test_a_missing_column_is_one_fault(tmp_path: Path, name: str) -> None:
     ]
     with pytest.raises(TableError, match=f"^table.jsonl, column {name}: missing"):
         read_columns(tmp_path / "table.jsonl")
+
+
+def test_a_cell_of_several_values_is_no_text_in_parquet_either(tmp_path: Path) -> None:
+    names = {"answer": [["4"], None], "model": [{"name": "small"}] * 2}
+    table = pa.Table.from_pylist([asdict(a_row(number)) for number in range(2)])
+    for name, cells in names.items():
+        table = table.set_column(table.schema.get_field_index(name), name, pa.array(cells))
+    pq.write_table(table, tmp_path / "table.parquet")
+    assert [str(fault) for fault in found_in(tmp_path / "table.parquet")] == [
+        "row 1, column model: {'name': 'small'} is not text",
+        "row 1, column answer: ['4'] is not text",
+        "row 2, column model: {'name': 'small'} is not text",
+    ]
+
+
+def test_numbers_are_texts_where_texts_are_asked_for(tmp_path: Path) -> None:
+    path = jsonl(tmp_path, [asdict(a_row()) | {"answer": 42, "query": 7, "task": True}])
+    columns = read_columns(path)
+    assert (columns.answer.texts(), columns.query.texts(), columns.task.texts()) == (["42"], ["7"], ["True"])
 
 
 def test_a_key_that_some_objects_lack_is_a_fault_where_it_is_required(tmp_path: Path) -> None:

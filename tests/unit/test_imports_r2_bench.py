@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from curveroute.agent.bench.columns import Words, read_columns, write_columns
-from curveroute.agent.bench.imports import Choice, form_of, import_table, read_prices
+from curveroute.agent.bench.imports import Choice, form_of, import_table, inputs_of, read_prices
 from curveroute.agent.errors import MissingExtra, TableError
 
 if TYPE_CHECKING:
@@ -119,7 +119,9 @@ def test_a_key_that_names_the_query_is_no_task(tmp_path: Path) -> None:
         ({"100_score": 1.7}, r"small.csv, row 2, column 100_score: 1.7 is not between 0 and 1"),
         ({"10_count": 2.5}, r"small.csv, row 2, column 10_count: 2.5 is not a whole number"),
         ({"10_count": -1}, r"small.csv, row 2, column 10_count: -1 is not a finite number from 0"),
-        ({"10_score": "good"}, r"small.csv is not readable as the columns it names: .*good"),
+        ({"10_score": "good"}, r"^small.csv, row 2, column 10_score: 'good' is not a number$"),
+        ({"100_count": "1_0"}, r"^small.csv, row 2, column 100_count: '1_0' is not a number$"),
+        ({"100_count": "True"}, r"^small.csv, row 2, column 100_count: 'True' is not a number$"),
         ({"original_prompt": "another"}, r"small.csv, row 2: query '2' has another text or task in another file"),
         ({"prompts_id": 1}, r"small.csv, row 2: query '1' is also in row 1; keep one of them"),
         ({"prompts_id": ""}, r"small.csv, row 2, column prompts_id: empty; every query needs an id"),
@@ -129,6 +131,51 @@ def test_a_fault_names_file_row_and_column(folder: Path, change: dict[str, Any],
     write(folder / "small.csv", [a_line(1), a_line(2) | change, a_line(3)])
     with pytest.raises(TableError, match=why):
         import_table(str(folder), prices=PRICES)
+
+
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [
+        ("10_score,10_count,10_score", "small.csv, column 10_score: 2 columns of this name; rename all but one"),
+        ("10_count,10_count,10_score", "small.csv, column 10_count: 2 columns of this name; rename all but one"),
+        (
+            f"{'9' * 20}_score,{'9' * 20}_count,x",
+            rf"small.csv, column {'9' * 20}_score: the budget 1e\+20 is not a finite number from 1 to 1e\+12",
+        ),
+        (f"{'9' * 400}_score,{'9' * 400}_count,x", "the budget inf is not a finite number from 1 to"),
+        ("0_score,0_count,x", "small.csv, column 0_score: the budget 0 is not a finite number from 1; remove"),
+        (
+            "010_score,010_count,10_score,10_count",
+            "small.csv, column 10_score: the same budget as 010_score; keep one of them",
+        ),
+    ],
+)
+def test_columns_that_no_table_holds_are_named(tmp_path: Path, header: str, why: str) -> None:
+    path = tmp_path / "small.csv"
+    path.write_text(f"question,{header}\nx{',1' * len(header.split(','))}\n")
+    with pytest.raises(TableError, match=why):
+        import_table(str(path), prices=PRICES)
+
+
+def test_a_repeated_column_that_is_not_read_is_no_matter(tmp_path: Path) -> None:
+    path = tmp_path / "small.csv"
+    path.write_text("question,10_score,10_count,x,x\na,1,3,4,5\n")
+    assert len(import_table(str(path), prices=PRICES).columns) == 1
+
+
+@pytest.mark.parametrize("blob", [b"\xff\xfea,b\n", b"query,10_score,10_count\n\xe9t\xe9,1,3\n"])
+def test_a_file_of_another_encoding_is_named(folder: Path, blob: bytes) -> None:
+    (folder / "latin.csv").write_bytes(blob)
+    with pytest.raises(TableError, match=r"latin.csv: 'utf-8' codec can't decode .*; give a Parquet, CSV or JSONL"):
+        import_table(str(folder), prices=PRICES | {"latin": (1, 1)})
+
+
+def test_what_a_source_is_read_from(folder: Path) -> None:
+    files = [folder / "large.csv", folder / "small.csv"]
+    assert inputs_of(str(folder)) == files
+    assert inputs_of(str(files[0])) == files[:1]
+    assert set(inputs_of(f"hf:{folder}")) == {*files, folder / "summary.csv"}
+    assert inputs_of("hf:owner/name") == []
 
 
 def test_what_is_no_source_is_told(tmp_path: Path) -> None:

@@ -97,6 +97,60 @@ def test_a_fault_names_file_row_and_column(tmp_path: Path) -> None:
         import_table(str(plain), form="routerbench")
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
+def test_a_cell_that_is_no_number_is_named(tmp_path: Path, suffix: str) -> None:
+    for name in ("gpt-4", "gpt-4|total_cost"):
+        records = [record | {name: cell} for record, cell in zip(RECORDS, ("1", "", "abc", "0"), strict=True)]
+        source = write(tmp_path / f"wide.{suffix}", records)
+        with pytest.raises(TableError) as caught:
+            import_table(str(source))
+        assert str(caught.value) == f"wide.{suffix}, row 3, column {name}: 'abc' is not a number"
+
+
+def test_a_list_is_no_number(tmp_path: Path) -> None:
+    for cell in ([1], {"a": 1}):
+        with pytest.raises(TableError, match=r"^wide.jsonl, row 1, column gpt-4: .* is not a number$"):
+            import_table(str(write(tmp_path / "wide.jsonl", [RECORDS[0] | {"gpt-4": cell}])))
+
+
+def test_true_and_false_are_scores_but_no_costs(tmp_path: Path) -> None:
+    flags = [record | {"gpt-4": cell} for record, cell in zip(RECORDS, ("True", "false", " 0.5 ", "NA"), strict=True)]
+    flags[0] |= {"gpt-4|model_response": "NA"}
+    columns = import_table(str(write(tmp_path / "wide.csv", flags)), choice=Choice(("gpt-4",))).columns
+    assert columns.quality.tolist() == [1, 0, 0.5]
+    assert columns.query.texts() == [record["prompt"] for record in RECORDS[:3]]
+    response = columns.optional["response"]
+    assert isinstance(response, Words)
+    assert response.texts()[0] == "NA"  # a text, not an empty cell
+    real = [record | {"gpt-4": cell} for record, cell in zip(RECORDS, (True, False, True, None), strict=True)]
+    for suffix in ("csv", "parquet", "jsonl"):
+        columns = import_table(str(write(tmp_path / f"real.{suffix}", real)), choice=Choice(("gpt-4",))).columns
+        assert columns.quality.tolist() == [1, 0, 1]
+    with pytest.raises(TableError, match=r"column gpt-4\|total_cost: 'true' is not a number"):
+        import_table(str(write(tmp_path / "wide.csv", [RECORDS[0] | {"gpt-4|total_cost": True}])))
+
+
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [
+        ("prompt,a,a|model_response,a|total_cost,a", "wide.csv, column a: 2 columns of this name; rename all but one"),
+        (
+            "question,a,a|model_response,a|total_cost,question",
+            "wide.csv, column question: 2 columns of this name; rename all but one",
+        ),
+        (
+            "prompt,prompt|model_response,prompt|total_cost,x,y",
+            "wide.csv, column prompt: stands for two things, a model's cell among them; rename it",
+        ),
+    ],
+)
+def test_a_column_of_two_meanings_is_refused(tmp_path: Path, header: str, why: str) -> None:
+    (tmp_path / "wide.csv").write_text(f"{header}\n1,1,1,1,1\n")
+    with pytest.raises(TableError) as caught:
+        import_table(str(tmp_path / "wide.csv"))
+    assert str(caught.value) == why
+
+
 class Bomb:
     def __reduce__(self) -> tuple[Any, ...]:
         return pytest.fail, ("a pickle was opened",)

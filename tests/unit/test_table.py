@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -124,6 +127,10 @@ FAULTS = [
     ({"cost_usd": float("inf")}, "row 2, column cost_usd: inf is not a finite number from 0"),
     ({"cost_usd": 10**400}, "row 2, column cost_usd: .* is not a number"),
     ({"output_tokens": 10**12 + 1}, r"row 2, column output_tokens: 1000000000001 is not .* from 0 to 1e\+12"),
+    ({"cost_usd": 1e300}, r"row 2, column cost_usd: 1e\+300 is not a finite number from 0 to 1e\+09"),
+    ({"query": {"a": 1}}, r"row 2, column query: \{'a': 1\} is not text"),
+    ({"query_id": ["a"]}, r"row 2, column query_id: \['a'\] is not text"),
+    ({"answer": []}, r"row 2, column answer: \[\] is not text"),
     ({"latency_s": -1}, "row 2, column latency_s: -1 is not a finite number from 0"),
     ({"finish_reason": "tired"}, "row 2, column finish_reason: 'tired' is neither 'stop' nor 'length'"),
     ({"query_id": "q0"}, r"row 2 repeats row 1: \('q0', 'small', 16, 0\); remove one of them"),
@@ -191,6 +198,66 @@ def test_a_failed_write_leaves_the_old_table(tmp_path: Path, suffix: str, monkey
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_link_stays_and_its_file_is_replaced(tmp_path: Path, suffix: str) -> None:
+    target, link = tmp_path / "far" / f"real.{suffix}", tmp_path / f"link.{suffix}"
+    link.symlink_to(target)
+    for number in range(2):  # one that leads nowhere yet, then one to a file
+        check_writable(link)
+        write_table(link, [a_row(number)])
+        assert link.readlink() == target
+        assert read_table(target) == [a_row(number)]
+    assert [entry.name for entry in target.parent.iterdir()] == [target.name]
+    assert {entry.name for entry in tmp_path.iterdir()} == {"far", link.name}
+    link.unlink()
+    link.symlink_to(link)
+    for refuse in (check_writable, lambda where: write_table(where, [a_row()])):
+        with pytest.raises(TableError, match="cannot write"):
+            refuse(link)
+    assert link.is_symlink()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_pipe_is_written_into(tmp_path: Path, suffix: str) -> None:
+    pipe, plain = tmp_path / f"pipe.{suffix}", tmp_path / f"plain.{suffix}"
+    os.mkfifo(pipe)
+    check_writable(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # a small table fits the pipe: nobody waits
+    write_table(pipe, [a_row()])
+    plain.write_bytes(os.read(reader, 1 << 16))
+    os.close(reader)
+    assert read_table(plain) == [a_row()]
+    assert pipe.is_fifo()
+    assert {entry.name for entry in tmp_path.iterdir()} == {pipe.name, plain.name}
+
+
+def test_a_device_is_written_into(tmp_path: Path) -> None:
+    link = tmp_path / "null.csv"
+    link.symlink_to("/dev/null")
+    check_writable(link)
+    write_table(link, [a_row()])
+    assert link.is_symlink()
+    assert Path("/dev/null").is_char_device()
+
+
+def test_the_command_s_own_output_is_written_into(tmp_path: Path) -> None:
+    program = (
+        "from pathlib import Path; from curveroute.agent.bench.table import replacing\n"
+        "print('before', flush=True)\n"
+        "with replacing(Path('out.csv')) as fresh: fresh.write_text('table\\n')\n"
+        "print('after')"
+    )
+    out = tmp_path / "out.csv"
+    with out.open("w") as file:
+        subprocess.run([sys.executable, "-c", program], stdout=file, cwd=tmp_path, check=True)
+    assert out.read_text() == "before\ntable\nafter\n"
+    out.unlink()
+    out.symlink_to("/dev/stdout")
+    ran = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=tmp_path, check=True)
+    assert ran.stdout == b"before\ntable\nafter\n"
+    assert out.is_symlink()
+
+
 def test_a_place_that_cannot_be_written_is_refused_before_anything_is_done(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.csv").mkdir()
@@ -216,6 +283,11 @@ def test_files_that_are_no_tables(tmp_path: Path, suffix: str) -> None:
     path.mkdir()
     with pytest.raises(TableError, match="no table at"):
         read_table(path)
+
+
+def test_other_values_than_texts_are_their_texts(tmp_path: Path) -> None:
+    path = records(tmp_path / "table.jsonl", [{"answer": 42, "query_id": 7, "reference": 4.5, "response": True}])
+    assert read_table(path) == [a_row(answer="42", query_id="7", reference="4.5", response="True")]
 
 
 def test_a_line_that_is_no_object(tmp_path: Path) -> None:

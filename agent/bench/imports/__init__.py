@@ -52,6 +52,18 @@ def form_of(source: str) -> str:
     return r2_bench.FORM if r2_bench.is_r2_bench(header) else TABLE
 
 
+def inputs_of(source: str) -> list[Path]:
+    """The files on this machine that a source is read from.
+
+    Raises:
+        TableError: a folder that holds none.
+    """
+    path = Path(source.removeprefix(hub.PREFIX))
+    if source.startswith(hub.PREFIX):
+        return [file for file in path.rglob("*") if file.is_file()]
+    return list(r2_bench.files_in(path).values()) if path.is_dir() else [path]
+
+
 def import_table(
     source: str,
     *,
@@ -84,4 +96,15 @@ def import_table(
     return Imported(chosen(found.columns, Choice(models, choice.tasks)), form, found.notes)
 
 
-__all__ = ["EVERYTHING", "FORMS", "Choice", "Imported", "Prices", "expand", "form_of", "import_table", "read_prices"]
+__all__ = [
+    "EVERYTHING",
+    "FORMS",
+    "Choice",
+    "Imported",
+    "Prices",
+    "expand",
+    "form_of",
+    "import_table",
+    "inputs_of",
+    "read_prices",
+]

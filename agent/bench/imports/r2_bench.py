@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from curveroute.agent.bench.faults import why_not
 from curveroute.agent.bench.imports.choice import EVERYTHING, Choice, kept
 from curveroute.agent.bench.imports.imported import Imported, Part, Roll, silent
 from curveroute.agent.bench.imports.prices import PER_MILLION, require_prices
 from curveroute.agent.bench.imports.queries import input_tokens_in, named_in, queries_in
-from curveroute.agent.bench.imports.wide import header_of, numbers_of, read_wide
+from curveroute.agent.bench.imports.wide import header_of, numbers_of, read_wide, refuse_twins_of
 from curveroute.agent.errors import TableError
 
 if TYPE_CHECKING:
@@ -114,8 +115,10 @@ def _part(
     source, budgets = f"{model}.csv", budgets_in(header)
     if not budgets:
         raise TableError(f"{source} has no columns like 100_score and 100_count; R2-Bench has them for each budget")
+    _refuse_budgets(source, budgets)
     named = named_in(source, header)
     columns = [f"{budget}_{kind}" for budget in budgets for kind in ("score", "count")]
+    refuse_twins_of(source, header, [*named.texts, *named.numbers, *columns])
     table = read(named.texts, [*named.numbers, *columns])
     ids, texts, tasks = queries_in(source, table, named)
     places = roll.enter(source, ids, texts, tasks)
@@ -129,6 +132,18 @@ def _part(
     cost = PER_MILLION * (asked * price[0] + used * price[1])
     part = Part(model, query, limits, quality[whole], used >= limits + _GRACE_TOKENS, asked, used, cost)
     return part, named.input_tokens is None, int(whole.size - whole.sum())
+
+
+def _refuse_budgets(source: str, budgets: Sequence[str]) -> None:
+    """Refuse budgets that no curve table holds, and two columns of one."""
+    column_of: dict[float, str] = {}
+    for budget in budgets:
+        column, tokens = f"{budget}_score", _tokens(budget)
+        if budget != "unlimited" and (why := why_not("budget", tokens)):
+            raise TableError(f"{source}, column {column}: the budget {why}; remove the column or rename it")
+        if column_of.setdefault(tokens, column) != column:
+            raise TableError(f"{source}, column {column}: the same budget as {column_of[tokens]}; keep one of them")
+        column_of[tokens] = column
 
 
 def _matrix(source: str, table: Table, budgets: Sequence[str], kind: str, rule: str) -> NDArray[np.float64]:

@@ -15,7 +15,14 @@ from curveroute.agent.bench.imports.choice import EVERYTHING, Choice, kept
 from curveroute.agent.bench.imports.imported import Imported, Part, Roll, silent
 from curveroute.agent.bench.imports.prices import PER_MILLION, require_prices
 from curveroute.agent.bench.imports.queries import input_tokens_in, named_in, queries_in
-from curveroute.agent.bench.imports.wide import estimated_tokens, header_of, numbers_of, read_wide, texts_of
+from curveroute.agent.bench.imports.wide import (
+    estimated_tokens,
+    header_of,
+    numbers_of,
+    read_wide,
+    refuse_twins_of,
+    texts_of,
+)
 from curveroute.agent.bench.words import words_of
 from curveroute.agent.errors import TableError
 
@@ -59,7 +66,9 @@ def read_file(path: Path, prices: Prices, choice: Choice = EVERYTHING, watch: Wa
     named = named_in(path.name, header)
     costs = [f"{model}{_COST}" for model in models if f"{model}{_COST}" in header]
     responses = [f"{model}{_RESPONSE}" for model in models]
-    table = read_wide(path, texts=[*named.texts, *responses], numbers=[*named.numbers, *models, *costs])
+    cells = [*named.texts, *responses], [*named.numbers, *models, *costs]
+    refuse_twins_of(path.name, header, [*cells[0], *cells[1]])
+    table = read_wide(path, texts=cells[0], numbers=cells[1], flags=models)
     ids, texts, tasks = queries_in(path.name, table, named)
     roll = Roll()
     places = roll.enter(path.name, ids, texts, tasks)

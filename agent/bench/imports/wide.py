@@ -17,7 +17,7 @@ from curveroute.agent.bench.table import pyarrow, records_in
 from curveroute.agent.errors import TableError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import ModuleType
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _PICKLED = b"\x80"
 _BLOCK_BYTES = 1 << 26
 _CHARS_PER_TOKEN = 4
+_FLAGS = {"true": 1.0, "false": 0.0}
 
 
 def header_of(path: Path) -> list[str]:
@@ -75,8 +76,22 @@ def _header(path: Path) -> list[str]:
     raise TableError(f"{path.name}: a source is a Parquet, CSV or JSONL file, a folder, or hf:OWNER/NAME")
 
 
-def read_wide(path: Path, *, texts: Sequence[str], numbers: Sequence[str]) -> Table:
-    """Those columns of a wide file: texts as strings, numbers as doubles.
+def refuse_twins_of(source: str, header: Sequence[str], used: Sequence[str]) -> None:
+    """Refuse a column of those in use that the header has twice, or that is used as two things.
+
+    Raises:
+        TableError: there is one; the message names it.
+    """
+    for name in used:
+        if header.count(name) > 1:
+            raise TableError(f"{source}, column {name}: {header.count(name)} columns of this name; rename all but one")
+    for name in used:
+        if used.count(name) > 1:
+            raise TableError(f"{source}, column {name}: stands for two things, a model's cell among them; rename it")
+
+
+def read_wide(path: Path, *, texts: Sequence[str], numbers: Sequence[str], flags: Sequence[str] = ()) -> Table:
+    """Those columns of a wide file: texts as strings, numbers as doubles; in ``flags`` true and false are 1 and 0.
 
     Raises:
         TableError: unreadable, without rows, or with a number that is none.
@@ -85,7 +100,10 @@ def read_wide(path: Path, *, texts: Sequence[str], numbers: Sequence[str]) -> Ta
     pa = pyarrow()
     schema = pa.schema([(name, pa.string()) for name in texts] + [(name, pa.float64()) for name in numbers])
     try:
-        table = _READERS[path.suffix](pa, path, schema)
+        try:
+            table = _READERS[path.suffix](pa, path, schema)
+        except pa.ArrowException:  # it names neither row nor column
+            table = _read_each(pa, path, schema, flags)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise TableError(f"{path.name} is not readable as the columns it names: {_one_line(error)}") from error
     if not table.num_rows:
@@ -93,14 +111,16 @@ def read_wide(path: Path, *, texts: Sequence[str], numbers: Sequence[str]) -> Ta
     return table
 
 
-def _read_csv(_: ModuleType, path: Path, schema: Any) -> Table:  # noqa: ANN401  (pyarrow has no types)
+def _read_csv(_: ModuleType, path: Path, schema: Any, *, blanks: bool = False) -> Table:  # noqa: ANN401  (no types)
     from pyarrow import csv as arrow_csv
 
     return arrow_csv.read_csv(
         path,
         read_options=arrow_csv.ReadOptions(block_size=_BLOCK_BYTES),
         parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
-        convert_options=arrow_csv.ConvertOptions(include_columns=schema.names, column_types=schema),
+        convert_options=arrow_csv.ConvertOptions(
+            include_columns=schema.names, column_types=schema, strings_can_be_null=blanks
+        ),
     )
 
 
@@ -123,10 +143,54 @@ def as_wide(table: Table, schema: Any) -> Table:  # noqa: ANN401
     return table.select(schema.names).cast(schema, safe=False)
 
 
-_READERS = {".csv": _read_csv, ".parquet": _read_parquet, ".jsonl": _read_jsonl}
+def _read_each(pa: ModuleType, path: Path, schema: Any, flags: Sequence[str]) -> Table:  # noqa: ANN401
+    """As the readers do, but cell by cell, so that the first one that is no number can be named."""
+    texts = [field for field in schema if field.type == pa.string()]
+    numbers = [field.name for field in schema if field.type != pa.string()]
+    table = _READERS[path.suffix](pa, path, pa.schema(texts))
+    for name, cells in zip(numbers, _cells(pa, path, numbers), strict=True):
+        parsed = [
+            _number(cell, f"{path.name}, row {row}, column {name}", flag=name in flags)
+            for row, cell in enumerate(cells, start=1)
+        ]
+        table = table.append_column(name, pa.array(parsed, pa.float64()))
+    return table
 
 
-def _one_line(error: Exception) -> str:
+def _cells(pa: ModuleType, path: Path, names: Sequence[str]) -> list[list[object]]:
+    """Columns as plain values; a CSV's are texts, or nothing where it is empty."""
+    if path.suffix == ".jsonl":
+        records = list(records_in(path))
+        return [[record.get(name) for record in records] for name in names]
+    if path.suffix == ".parquet":
+        table = pa.parquet.read_table(path, columns=list(names))
+    else:
+        table = _read_csv(pa, path, pa.schema([(name, pa.string()) for name in names]), blanks=True)
+    return [table.column(name).to_pylist() for name in names]
+
+
+def _number(cell: object, where: str, *, flag: bool) -> float | None:
+    if cell is None or cell == "":
+        return None
+    word = cell.strip() if isinstance(cell, str) else cell
+    if flag and isinstance(word, str) and word.lower() in _FLAGS:
+        return _FLAGS[word.lower()]
+    try:
+        if isinstance(word, int | float) or (isinstance(word, str) and word.isascii() and "_" not in word):
+            return float(word)
+    except (ValueError, OverflowError):
+        pass
+    raise TableError(f"{where}: {_one_line(repr(cell))} is not a number")
+
+
+_READERS: Mapping[str, Callable[[ModuleType, Path, Any], Table]] = {
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+    ".jsonl": _read_jsonl,
+}
+
+
+def _one_line(error: object) -> str:
     return " ".join(str(error).split())[:300]
 
 
