@@ -6,7 +6,8 @@ matrices.
 Intervals are basic (pivotal): the resamples' quantiles mirrored at the measured value. An envelope is a maximum over
 noisy points, so the more points a policy has, the higher its resamples come out; the percentile interval would take
 that for a win, on every table of noise alone. A win is claimed only where the interval leaves out zero on all seeds but
-at most one.
+at most one (on all, of one or two seeds, or of a fixed split), and never of fewer than 30 test queries: resamples of a
+handful know nothing of the queries that were not drawn into it.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ RESAMPLES = 2000
 INTERVAL = (0.025, 0.975)
 GAINS = (0.35, 0.5, 1.0)
 COMPARED = ("audc_envelope", *(f"gain_at_cost_{share:g}" for share in GAINS), "peak")
+FEWEST_QUERIES = 30  # to test on, for any claim
+SPARE = 3  # of so many seeds, one may show nothing
 _BLOCK = 512
 
 
@@ -141,6 +144,8 @@ class Comparison:
         wins: seeds whose interval lies above zero.
         losses: seeds whose interval lies below zero.
         seeds: how many there were.
+        test_queries: of the seed that has fewest.
+        fixed: whether all seeds share one split, so that none of them can be spared.
     """
 
     a: str
@@ -152,22 +157,34 @@ class Comparison:
     wins: int
     losses: int
     seeds: int
+    test_queries: int = FEWEST_QUERIES
+    fixed: bool = False
 
     @property
     def outcome(self) -> str:
         """``win``, ``loss`` or ``none``.
 
-        A win needs an interval above zero on all seeds but at most one (on the only one, of one), and none below.
+        A win needs 30 test queries, and an interval strictly above zero on all seeds but at most one, with none below;
+        on all, of one or two seeds or of a fixed split.
         """
-        needed = max(self.seeds - 1, 1)
+        if self.test_queries < FEWEST_QUERIES:
+            return "none"
+        needed = self.seeds - 1 if self.seeds >= SPARE and not self.fixed else self.seeds
         if self.wins >= needed and not self.losses:
             return "win"
         return "loss" if self.losses >= needed and not self.wins else "none"
 
 
-def over_seeds(found: Sequence[Difference]) -> Comparison:
-    """The seeds' differences of one pair in one metric as one comparison."""
+def over_seeds(found: Sequence[Difference], *, test_queries: int = FEWEST_QUERIES, fixed: bool = False) -> Comparison:
+    """The seeds' differences of one pair in one metric as one comparison.
+
+    Args:
+        found: one a seed.
+        test_queries: how many the seed with the fewest was tested on.
+        fixed: whether the seeds share one split.
+    """
     table = np.array([[one.difference, one.low, one.high] for one in found])
     difference, low, high = (float(value) for value in table.mean(axis=0))
     wins, losses = int((table[:, 1] > ROUND_OFF).sum()), int((table[:, 2] < -ROUND_OFF).sum())
-    return Comparison(found[0].a, found[0].b, found[0].metric, difference, low, high, wins, losses, len(found))
+    pair = found[0].a, found[0].b, found[0].metric
+    return Comparison(*pair, difference, low, high, wins, losses, len(found), test_queries, fixed)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from curveroute.agent.errors import SettingError
 from curveroute.agent.evals.policies import NAMED, POLICIES
 from curveroute.agent.evals.summary import summary
-from curveroute.agent.evals.trial import Trial, run_trial
+from curveroute.agent.evals.trial import Trial, parts, run_trial
 from curveroute.agent.evals.workers import run_apart
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 _MOST_WORKERS = 3
+_SEEDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +33,25 @@ class Plan:
 
     Attributes:
         policies: names; None is all that can run here.
-        seeds: how many, from 0.
+        seeds: how many, from 0; None is five, or one where the split is fixed: more would only reseed the policies.
         test_fraction: share of the queries to test on.
         workers: processes at once; 1 stays in this one, None is the number of cores, up to three: a worker that
             loads JAX takes 1.1 GB, and the whole is to stay under four.
     """
 
     policies: tuple[str, ...] | None = None
-    seeds: int = 5
+    seeds: int | None = None
     test_fraction: float = 0.3
     workers: int | None = None
+
+
+def check(subject: Subject, plan: Plan) -> None:
+    """Refuse what cannot be evaluated, before anything is embedded or fitted.
+
+    Raises:
+        TableError: nothing to split, no arm on both sides, or hardly anything to train on.
+    """
+    parts(Trial(subject.grid, (), subject.test, plan.test_fraction), 0)
 
 
 def evaluate(
@@ -63,27 +73,31 @@ def evaluate(
 
     Raises:
         SettingError: an unknown policy.
-        SetupError: a policy that was named refused (an extra is missing), or the table cannot be split.
+        SetupError: a policy that was named refused (an extra is missing), or the table cannot be split or trained on.
         RunError: a seed's process died.
     """
     every, known = (POLICIES, NAMED) if makers is None else (makers, makers)
     names = tuple(every) if plan.policies is None else chosen(plan.policies, tuple(known))
     trial = Trial(subject.grid, names, subject.test, plan.test_fraction, lenient=plan.policies is None)
-    outcomes = _outcomes(trial, makers, plan, watch)
+    seeds = range(plan.seeds or (_SEEDS if subject.test is None else 1))
+    outcomes = _outcomes(trial, makers, seeds, plan.workers, watch)
     options: JsonObject = {
         "policies": list(names),
         "test_fraction": None if subject.test is not None else plan.test_fraction,
-        "seeds": list(range(plan.seeds)),
+        "seeds": list(seeds),
     }
     return summary(subject, outcomes, (made_with or {}) | options)
 
 
 def _outcomes(
-    trial: Trial, makers: Makers | None, plan: Plan, watch: Callable[[int, int, str], None]
+    trial: Trial,
+    makers: Makers | None,
+    seeds: Sequence[int],
+    most_workers: int | None,
+    watch: Callable[[int, int, str], None],
 ) -> list[SeedOutcome]:
-    steps, total = itertools.count(1), trial.steps * plan.seeds
-    workers = min(plan.workers or min(os.cpu_count() or 1, _MOST_WORKERS), plan.seeds)
-    seeds = range(plan.seeds)
+    steps, total = itertools.count(1), trial.steps * len(seeds)
+    workers = min(most_workers or min(os.cpu_count() or 1, _MOST_WORKERS), len(seeds))
 
     def step(note: str) -> None:
         watch(next(steps), total, note)

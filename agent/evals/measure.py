@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from curveroute.agent.bench.grid import Grid
-    from curveroute.agent.decide import Floats
+    from curveroute.agent.decide import Floats, Indices
 
 SHARES = (0.1, 0.2, 0.35, 0.5, 1.0)
 _RECOVERED = (0.5, 0.8)
@@ -53,7 +53,8 @@ class Yardstick:
         constants: the constant arms that join every policy's points.
         cost_range: lowest and highest cost of any point of any policy, USD.
         oracle: points of the curve oracle, joined by the constants; None when it was not replayed.
-        ends: cost and quality of the weak and the strong model; None unless there are two models.
+        ends: cost and quality of the weak and the strong model, NaN when one of them was not asked everything; None
+            unless there are two models.
     """
 
     c_star: float
@@ -85,6 +86,36 @@ def single(grid: Grid, column: int) -> Replay:
     """Always the same arm: a replay of one point, in the precision of every replay."""
     cost, quality = (values[:, column][None].astype(np.float32) for values in (grid.cost_usd, grid.quality))
     return Replay(np.array([np.nan]), cost, quality)
+
+
+def answered(replay: Replay, grid: Grid) -> Replay:
+    """A replay without gaps, so that all policies' means are over the same queries.
+
+    Where a policy chose what was never recorded, nobody knows what would have come: its quality counts as 0, and its
+    cost, unless it is given, as that of the dearest recorded answer to that query, or of the dearest arm's mean if that
+    is more. A gap is never cheap and never good, so it flatters no policy.
+
+    Args:
+        replay: P points over n queries.
+        grid: the n queries; each has a recorded answer.
+    """
+    gap, unpaid = ~np.isfinite(replay.quality), ~np.isfinite(replay.cost_usd)
+    if not gap.any() and not unpaid.any():
+        return replay
+    recorded = np.isfinite(grid.cost_usd)
+    arms = np.where(recorded, grid.cost_usd, 0.0).sum(axis=0) / np.maximum(recorded.sum(axis=0), 1)
+    dearest = np.maximum(np.where(recorded, grid.cost_usd, 0.0).max(axis=1), arms.max()).astype(np.float32)
+    return replace(
+        replay,
+        cost_usd=np.where(unpaid, dearest, replay.cost_usd),
+        quality=np.where(gap, np.float32(0.0), replay.quality),
+    )
+
+
+def among(replay: Replay, queries: Indices) -> Replay:
+    """The same points over some of the queries."""
+    guess = None if replay.estimate is None else replay.estimate[:, queries]
+    return Replay(replay.tradeoffs, replay.cost_usd[:, queries], replay.quality[:, queries], guess)
 
 
 def operating_row(training: Replay, test: Replay, target: float) -> int:

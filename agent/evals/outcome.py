@@ -55,6 +55,8 @@ class SeedOutcome:
     """One split, every policy.
 
     Attributes:
+        train: training queries, those of one text as one.
+        test: test queries, all with a recorded answer of the best single model.
         best: the best single model's arm, chosen on the training queries.
         q_star: its mean test quality.
         c_star: its mean test cost, USD.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from curveroute.agent.evals.bootstrap import FEWEST_QUERIES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -15,6 +17,10 @@ NAMES = {
     "gain_at_cost_1": "gain at c*",
     "peak": "peak quality",
 }
+JOINED = (
+    "AUDC-envelope and gains include the constant arms, which anyone may use; peak, QNC and the honest point do not"
+)
+TOO_FEW = "too few test queries for a claim"
 _HEADLINES = {
     "win": "beats",
     "loss": "loses to",
@@ -28,6 +34,8 @@ def sentence(one: Mapping[str, Any]) -> str:
     metric = NAMES.get(one["metric"], one["metric"])
     if one["difference"] is None or one["low"] is None:
         return f"{one['a']} and {one['b']} cannot be compared on {metric}: it is undefined on some seed."
+    if _few(one):
+        return f"{one['a']} and {one['b']} on {metric}: {_too_few(one)}."
     shown = f"{abs(one['difference']):.3f} {_bounds(one)}" if one["outcome"] != "none" else _signed(one)
     seeds = f"the interval leaves out zero on {max(one['wins'], one['losses'])} of {_seeds(one['seeds'])}"
     if one["outcome"] == "none":
@@ -45,8 +53,10 @@ def headlines(paired: Sequence[Mapping[str, Any]]) -> list[str]:
             clauses = [
                 f"{said} {', '.join(names)}"
                 for outcome, said in _HEADLINES.items()
-                if (names := [one["b"] for one in group if one["outcome"] == outcome])
+                if (names := [one["b"] for one in group if one["outcome"] == outcome and not _few(one)])
             ]
+            if few := [one for one in group if _few(one)]:
+                clauses.append(f"has {_too_few(few[0])} about {', '.join(one['b'] for one in few)}")
             lines.append(f"On {NAMES.get(metric, metric)}, {a} {'; '.join(clauses)}")
     return lines
 
@@ -61,12 +71,22 @@ def verdicts(paired: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _verdict(group: Sequence[Mapping[str, Any]]) -> str:
     won, lost = ([_brief(one) for one in group if one["outcome"] == outcome] for outcome in ("win", "loss"))
+    if any(_few(one) for one in group):
+        return _too_few(group[0])
     if not won and not lost:
         return "no difference that this data can show"
     clauses = [f"{verb} on {', '.join(found)}" for verb, found in (("wins", won), ("loses", lost)) if found]
     if len(won) + len(lost) < len(group):
         clauses.append("no difference that this data can show on the rest")
     return "; ".join(clauses)
+
+
+def _few(one: Mapping[str, Any]) -> bool:
+    return bool(one.get("test_queries", FEWEST_QUERIES) < FEWEST_QUERIES)
+
+
+def _too_few(one: Mapping[str, Any]) -> str:
+    return f"{TOO_FEW} ({one['test_queries']}; it takes {FEWEST_QUERIES})"
 
 
 def _brief(one: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from curveroute.agent.bench.columns import columns_hash, read_columns
-from curveroute.agent.bench.grid import Grid, grid_of
+from curveroute.agent.bench.grid import Grid, grid_of, groups_of
 from curveroute.agent.embed.kept import kept_embeddings
 from curveroute.agent.errors import SettingError, TableError
 
@@ -69,8 +69,9 @@ def read_pair(train: Path, test: Path, models: Sequence[str] = (), tasks: Sequen
     shared = [arm for arm in first.grid.arms if arm in set(second.grid.arms)]
     if not shared:
         raise TableError(f"{train.name} and {test.name} share no arm (model and budget); collect some in both")
-    tested = set(second.grid.texts)
-    rows = [row for row, text in enumerate(first.grid.texts) if text not in tested]
+    group = groups_of((*first.grid.texts, *second.grid.texts)).tolist()
+    tested = set(group[len(first.grid) :])
+    rows = [row for row, text in enumerate(group[: len(first.grid)]) if text not in tested]
     if not rows:
         raise TableError(f"every query of {train.name} is in {test.name} too; give a training table with others")
     notes = []

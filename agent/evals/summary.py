@@ -58,7 +58,7 @@ def summary(subject: Subject, outcomes: Sequence[SeedOutcome], made_with: JsonOb
         "splits": [_split(one) for one in outcomes],
         "best_single": _best(outcomes),
         "policies": {name: _policy([one.policies[name] for one in outcomes if name in one.policies]) for name in names},
-        "paired": _paired(outcomes),
+        "paired": _paired(outcomes, fixed=subject.test is not None),
         "tasks": {task: _task(one) for task, one in added([one.best_tasks for one in outcomes]).items()},
         "models": model_curves(tested),
         "prices_usd_per_million": prices(subject.grid),
@@ -92,9 +92,9 @@ def _best(outcomes: Sequence[SeedOutcome]) -> JsonObject:
 
 def _policy(parts: Sequence[PolicyOutcome]) -> JsonObject:
     def over(name: str) -> JsonObject:
-        return _spread([part.metrics[name] for part in parts], always=name in _ALWAYS_REACHED)
+        return _spread([part.metrics.get(name, math.nan) for part in parts], always=name in _ALWAYS_REACHED)
 
-    there = parts[0].metrics
+    there = {name for part in parts for name in part.metrics}
     return {
         **{name: over(name) for name in _PLAIN if name in there},
         "gain_at_cost": {_share(share): over(f"gain_at_cost_{share:g}") for share in SHARES},
@@ -110,7 +110,7 @@ def _policy(parts: Sequence[PolicyOutcome]) -> JsonObject:
 
 
 def _spread(values: Sequence[float], *, always: bool = False) -> JsonObject:
-    """Mean and standard deviation over seeds (null of one seed)."""
+    """Mean and standard deviation over seeds (null of one seed); all null where it is undefined on every seed."""
     there = [value for value in values if math.isfinite(value)]
     whole = len(there) == len(values)
     found: JsonObject = {
@@ -118,7 +118,11 @@ def _spread(values: Sequence[float], *, always: bool = False) -> JsonObject:
         "std": float(np.std(values, ddof=1)) if whole and len(values) > 1 else None,
     }
     if always or not whole:
-        found |= {"reached": len(there), "mean_reached": float(np.mean(there)) if there else None}
+        undefined = all(math.isnan(value) for value in values)
+        found |= {
+            "reached": None if undefined else len(there),
+            "mean_reached": float(np.mean(there)) if there else None,
+        }
     return found
 
 
@@ -158,10 +162,14 @@ def _calibration(parts: Sequence[Reliability | None]) -> JsonObject | None:
     return {"ece": _number(error), "brier": _number(whole.brier), "bins": bins}
 
 
-def _paired(outcomes: Sequence[SeedOutcome]) -> list[JsonValue]:
+def _paired(outcomes: Sequence[SeedOutcome], *, fixed: bool) -> list[JsonValue]:
+    fewest = min(one.test for one in outcomes)
     every = sorted((one for outcome in outcomes for one in outcome.paired), key=lambda one: (one.a, one.b, one.metric))
     order = {(one.a, one.b, one.metric): place for place, one in enumerate(outcomes[0].paired)}
-    found = [over_seeds(list(group)) for _, group in groupby(every, key=lambda one: (one.a, one.b, one.metric))]
+    found = [
+        over_seeds(list(group), test_queries=fewest, fixed=fixed)
+        for _, group in groupby(every, key=lambda one: (one.a, one.b, one.metric))
+    ]
     found.sort(key=lambda one: order.get((one.a, one.b, one.metric), len(order)))
     return [
         {
@@ -174,6 +182,7 @@ def _paired(outcomes: Sequence[SeedOutcome]) -> list[JsonValue]:
             "wins": one.wins,
             "losses": one.losses,
             "seeds": one.seeds,
+            "test_queries": one.test_queries,
             "outcome": one.outcome,
         }
         for one in found
@@ -202,11 +211,17 @@ def _notes(subject: Subject, outcomes: Sequence[SeedOutcome]) -> Iterable[str]:
         for note in one.notes:
             seeds.setdefault(note, []).append(one.seed)
     yield from subject.notes
+    if subject.test is not None and len(outcomes) > 1:
+        yield (
+            "a fixed split: its seeds only reseed the policies, so standard deviations say nothing of the data; a win "
+            "needs every seed"
+        )
     for note, where in seeds.items():
         few = "" if len(where) == len(outcomes) else f" (seed {', '.join(map(str, where))})"
         yield f"{note}{few}"
-    if not any(one.c_star > 0 for one in outcomes):
-        yield "the best single model costs nothing: ratios to its cost are undefined"
+    if free := [one.seed for one in outcomes if not one.c_star > 0]:
+        few = "" if len(free) == len(outcomes) else f" (seed {', '.join(map(str, free))})"
+        yield f"the best single model costs nothing: ratios to its cost are undefined{few}"
 
 
 def _versions() -> JsonObject:

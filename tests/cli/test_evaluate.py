@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +47,7 @@ class Letters:
 def embedder(monkeypatch: pytest.MonkeyPatch) -> Letters:
     letters = Letters()
     monkeypatch.setattr("curveroute.agent.embed.use_embedder", lambda: letters)
+    monkeypatch.setattr("curveroute.agent.embed.by_name.use_embedder", lambda: letters)
     return letters
 
 
@@ -75,14 +78,17 @@ def test_json_alone_is_on_standard_output(cli: Cli, table: str) -> None:
     assert "evaluate table" in ran.err
 
 
-def test_a_table_and_sentences_are_shown(cli: Cli, table: str) -> None:
-    ran = cli("evaluate", table, *QUICK)
+def test_a_table_and_sentences_are_shown(cli: Cli) -> None:
+    write_table(Path("large.jsonl"), rows_of(120))
+    ran = cli("evaluate", "large.jsonl", *QUICK)
     assert ran.status == 0
     for words in (
         "AUDC-env",
         "carrot-linear",
         "best single (q*, c*): large",
         "best-single against oracle-curve: loses",
+        "AUDC-envelope and gains include the constant arms, which anyone may use;",
+        "peak, QNC and the honest point do not",
     ):
         assert words in ran.out
     assert "…" not in ran.out
@@ -127,6 +133,107 @@ def test_a_fixed_split(cli: Cli, table: str) -> None:
     found = json.loads(cli("evaluate", "--train", table, "--test", "test.jsonl", *QUICK, "--json", "-").out)
     assert (found["table"], found["train_table"]) == ("test", "table")
     assert [(one["train"], one["test"]) for one in found["splits"]] == [(40, 10)] * 2
+    once = cli("evaluate", "--train", table, "--test", "test.jsonl", *QUICK[2:])
+    assert "one seed" in once.out
+    assert "too few test queries for a claim (10; it takes 30)" in once.out
+
+
+def test_a_few_queries_make_no_claim(cli: Cli, table: str) -> None:
+    ran = cli("evaluate", table, *QUICK)
+    assert "best-single against oracle-curve: too few test queries for a claim (12; it takes 30)" in ran.out
+    assert "wins" not in ran.out
+
+
+def test_where_all_is_free_nothing_is_said_to_be_never_reached(cli: Cli) -> None:
+    write_table(Path("free.jsonl"), [replace(row, cost_usd=0.0) for row in rows_of()])
+    ran = cli("evaluate", "free.jsonl", *QUICK)
+    assert ran.status == 0
+    assert "never" not in ran.out
+    assert "ratios to its cost are undefined" in ran.err
+
+
+def test_the_command_makes_the_result_again(cli: Cli, table: str) -> None:
+    Path("two words.jsonl").write_bytes(Path(table).read_bytes())
+    extra = ("--embedder", "use-multilingual-v3", "--tasks=-task 0", "--json", "-")
+    found = json.loads(cli("evaluate", "two words.jsonl", *QUICK, *extra).out)
+    words = shlex.split(found["made_with"]["command"])
+    assert words[:3] == ["curveroute", "evaluate", "two words.jsonl"]
+    assert {"--embedder=use-multilingual-v3", "--tasks=-task 0", "--seeds=2"} < set(words)
+    again = json.loads(cli(*words[1:], "--workers", "1", "--json", "-").out)
+    assert again == found
+
+
+def test_all_tables_are_read_and_checked_before_any_is_evaluated(cli: Cli, table: str, embedder: Letters) -> None:
+    write_table(Path("lone.jsonl"), rows_of(1))
+    write_table(Path("two.jsonl"), rows_of(2))
+    for bad in ("missing.jsonl", "lone.jsonl", "two.jsonl"):
+        assert cli("evaluate", table, bad, *QUICK).status == 2
+    assert embedder.asked == 0
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_an_input_is_never_written_over(cli: Cli, table: str, embedder: Letters, link: Callable[..., None]) -> None:
+    before = Path(table).read_bytes()
+    Path("page").mkdir()
+    for alias in ("alias.json", "page/index.html"):
+        link(Path(table).absolute(), alias)
+    for place in (("--json", table), ("--json", "alias.json"), ("--report", "page")):
+        ran = cli("evaluate", table, *QUICK, *place)
+        assert ran.status == 2
+        assert "which is the table table.jsonl; choose another path" in ran.complaint
+    fixed = cli("evaluate", "--train", "other.jsonl", "--test", table, *QUICK, "--json", table)
+    assert "which is the table" in fixed.complaint
+    assert Path(table).read_bytes() == before
+    assert embedder.asked == 0
+
+
+def test_the_page_and_the_json_are_two_files(cli: Cli, table: str) -> None:
+    ran = cli("evaluate", table, *QUICK, "--report", "page", "--json", "page/index.html")
+    assert "is the report's page" in ran.complaint
+
+
+def test_a_link_stays_one_and_its_target_is_written(cli: Cli, table: str) -> None:
+    Path("real").mkdir()
+    Path("link.json").symlink_to("real/all.json")
+    assert cli("evaluate", table, *QUICK, "--json", "link.json").status == 0
+    assert Path("link.json").is_symlink()
+    assert json.loads(Path("real/all.json").read_text())["table"] == "table"
+    assert [path.name for path in Path("real").iterdir()] == ["all.json"]
+
+
+def test_a_pipe_and_a_device_are_written_to_and_stay(cli: Cli, table: str) -> None:
+    os.mkfifo("pipe")
+    heard: list[str] = []
+    reader = threading.Thread(target=lambda: heard.append(Path("pipe").read_text()))
+    reader.start()
+    assert cli("evaluate", table, *QUICK, "--json", "pipe").status == 0
+    reader.join()
+    assert json.loads(heard[0])["table"] == "table"
+    assert Path("pipe").is_fifo()
+    assert cli("evaluate", table, *QUICK, "--json", "/dev/null").status == 0
+    assert Path("/dev/null").is_char_device()
+
+
+def test_standard_output_by_its_path_is_alone_there(cli: Cli, table: str) -> None:
+    assert json.loads(cli("evaluate", table, *QUICK, "--json", "/dev/stdout").out)["table"] == "table"
+
+
+@pytest.mark.parametrize("option", ["--json", "--report"])
+def test_where_nothing_can_be_written_is_refused_before_the_run(
+    cli: Cli, table: str, embedder: Letters, option: str
+) -> None:
+    Path("closed").mkdir(mode=0o555)
+    Path("loop").symlink_to("loop")
+    Path("file").touch()
+    places = ["/proc/x.json", "file/x/y", f"{'long' * 99}/x", "loop/x"] + ["closed/x"] * (os.geteuid() != 0)
+    for place in places:
+        ran = cli("evaluate", table, *QUICK, option, place)
+        assert ran.status == 2
+        assert f"cannot write {place}" in ran.complaint
+    assert "is empty; give a " in cli("evaluate", table, *QUICK, option, "").complaint
+    assert cli("evaluate", "missing.jsonl", *QUICK, option, "new/x").status == 2
+    assert not Path("new").exists()
+    assert embedder.asked == 0
 
 
 @pytest.mark.parametrize(
@@ -149,11 +256,16 @@ def test_a_fixed_split(cli: Cli, table: str) -> None:
         (["missing.jsonl"], "no table at missing.jsonl"),
         (["empty.jsonl"], "no rows"),
         (["lone.jsonl", *QUICK], "1 different queries cannot be split"),
+        (["two.jsonl", *QUICK], "the training part has 1 different query; routers need 2 or more"),
+        (["table.jsonl", *QUICK, "--test-fraction", "0.999"], "or a smaller --test-fraction"),
+        (["--train", "lone.jsonl", "--test", "other.jsonl", *QUICK], "give another --train table"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(cli: Cli, table: str, words: list[str], said: str) -> None:
     Path("empty.jsonl").touch()
     write_table(Path("lone.jsonl"), rows_of(1))
+    write_table(Path("two.jsonl"), rows_of(2))
+    write_table(Path("other.jsonl"), [replace(row, query=f"{row.query}?") for row in rows_of()])
     ran = cli("evaluate", *words)
     assert ran.status == 2
     assert ran.out == ""

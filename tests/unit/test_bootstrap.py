@@ -117,11 +117,27 @@ def difference(low: float, high: float) -> Difference:
         ([(-0.1, 0.2)], "none"),
         ([(0.1, 0.2)], "win"),
         ([(0.1, 0.2), (-0.2, -0.1)], "none"),
+        ([(0.1, 0.2), (-0.1, 0.2)], "none"),
+        ([(0.1, 0.2)] * 2, "win"),
+        ([(0.1, 0.2)] * 2 + [(-0.1, 0.2)], "win"),
+        ([(1e-9, 0.2)] * 5, "none"),
+        ([(-0.2, -1e-9)] * 5, "none"),
         ([(np.nan, np.nan)] * 5, "none"),
     ],
 )
 def test_a_win_is_claimed_when_all_seeds_but_one_show_it(bounds: list[tuple[float, float]], outcome: str) -> None:
     assert over_seeds([difference(*pair) for pair in bounds]).outcome == outcome
+
+
+def test_a_fixed_split_spares_no_seed() -> None:
+    found = [difference(0.1, 0.2)] * 4 + [difference(-0.1, 0.2)]
+    assert (over_seeds(found).outcome, over_seeds(found, fixed=True).outcome) == ("win", "none")
+    assert over_seeds(found[:4], fixed=True).outcome == "win"
+
+
+def test_a_handful_of_test_queries_makes_no_claim() -> None:
+    found = [difference(1.0, 1.0)] * 5
+    assert [over_seeds(found, test_queries=count).outcome for count in (1, 29, 30)] == ["none", "none", "win"]
 
 
 def test_over_seeds_are_means() -> None:

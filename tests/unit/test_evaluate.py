@@ -16,18 +16,21 @@ from curveroute.agent.embed.kept import kept_embeddings
 from curveroute.agent.errors import EmbedError, MissingExtra, RunError, SettingError, SetupError, TableError
 from curveroute.agent.evals.baselines import BASELINES
 from curveroute.agent.evals.baselines.carrot import carrot_knn, carrot_linear
-from curveroute.agent.evals.evaluate import Plan, evaluate
+from curveroute.agent.evals.evaluate import Plan, check, evaluate
+from curveroute.agent.evals.measure import answered
+from curveroute.agent.evals.policy import Replay
+from curveroute.agent.evals.report import report_page
+from curveroute.agent.evals.sentences import verdicts
 from curveroute.agent.evals.subject import Subject, embedded, read_pair, read_subject
-from curveroute.agent.evals.trial import pairs_of
+from curveroute.agent.evals.trial import Trial, pairs_of, parts
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from curveroute.agent.bench.grid import Grid
     from curveroute.agent.embed import Vectors
-    from curveroute.agent.evals.policy import Replay
 
-QUERIES = 60
+QUERIES = 120
 ARMS = [("small", 16, 1e-6), ("small", None, 4e-6), ("large", 16, 1e-5), ("large", None, 6e-5)]
 FIXED = {name: BASELINES[name] for name in ("best-single", "cheapest", "random", "constant-arm", "oracle-curve")}
 
@@ -227,6 +230,9 @@ def test_where_nothing_costs_anything_ratios_are_undefined_and_said_to_be(tmp_pa
     found = measured(subject_of(rows_of(free=True), tmp_path), curveroute_single=Estimating)
     assert is_finite_json(found)
     assert any("ratios to its cost are undefined" in note for note in found["notes"])
+    undefined = {"mean": None, "std": None, "reached": None, "mean_reached": None}
+    assert all(policy["qnc_ratio"] == undefined for policy in found["policies"].values())
+    assert ">never<" not in report_page([found])
     assert found["policies"]["best-single"]["audc_envelope"]["mean"] is None
     assert found["policies"]["best-single"]["honest_point"]["cost_ratio"]["mean"] is None
     assert found["policies"]["best-single"]["gain_at_cost"]["1.0"]["mean"] is not None
@@ -248,7 +254,91 @@ def test_missing_cells_never_become_numbers(tmp_path: Path) -> None:
     rows = [one for place, one in enumerate(rows_of()) if place % 11]
     found = measured(subject_of(rows, tmp_path), curveroute_single=Estimating)
     assert is_finite_json(found)
-    assert any("has no recorded answer" in note for note in found["notes"])
+    assert any("have no recorded answer of the best single model" in note for note in found["notes"])
+    assert any("APGR and CPT are undefined" in note for note in found["notes"])
+    assert found["policies"]["oracle-curve"]["apgr"]["mean"] is None
+
+
+def test_gains_are_over_queries_of_the_best_single_model(tmp_path: Path) -> None:
+    """Recorded on the hard questions only, it would otherwise look beaten by whoever answers the easy ones too."""
+    rows = []
+    for query in range(200):
+        hard = query % 2 == 0
+        good = 0.3 if hard else 1.0
+        rows.append(row(query, "cheap", None, 1e-6, good - 0.05))
+        rows += [row(query, "best", None, 1e-3, 1.0 if query % 3 else 0.6)] if hard else []
+    found = measured(subject_of(rows, tmp_path))
+    assert found["best_single"]["model"] == "best"
+    policies = found["policies"]
+    assert policies["best-single"]["gain_at_cost"]["1.0"]["mean"] == 0.0
+    assert policies["random"]["peak"]["mean"] < found["best_single"]["quality"] - 0.2
+    assert policies["cheapest"]["peak"]["mean"] == pytest.approx(0.25)
+    counts = [one["test"] for one in found["splits"]]
+    assert all(20 <= count <= 40 for count in counts)
+    noted = [int(note.split()[0]) for note in found["notes"] if "best@unlimited: left out for every policy" in note]
+    assert {60 - count for count in counts} == set(noted)
+    assert sum(task["queries"] for task in policies["cheapest"]["tasks"].values()) == sum(counts)
+
+
+class Forgetful(Estimating):
+    """Always the large model, but every other of its answers, and what it cost, is lost."""
+
+    def replay(self, test: Grid) -> Replay:
+        one = BASELINES["best-single"](self.seed).fit(self.train).replay(test)
+        cost, quality = one.cost_usd.copy(), one.quality.copy()
+        cost[:, ::2], quality[:, ::2] = np.nan, np.nan
+        return replace(one, cost_usd=cost, quality=quality)
+
+
+def test_a_gap_of_a_policy_is_never_good_and_never_cheap(subject: Subject) -> None:
+    found = measured(subject, curveroute_forgetful=Forgetful)
+    one, best = found["policies"]["curveroute-forgetful"], found["policies"]["best-single"]
+    assert one["peak"]["mean"] < 0.6 * best["peak"]["mean"]
+    assert one["peak_cost_ratio"]["mean"] == pytest.approx(1.0)
+    assert one["honest_point"]["cost_ratio"]["mean"] == pytest.approx(1.0)
+    assert any("has no recorded answer to 18 of 36 test queries, which count against it" in n for n in found["notes"])
+    assert all(each["outcome"] != "win" for each in found["paired"] if each["b"] == "best-single")
+    assert sum(task["queries"] for task in one["tasks"].values()) == 3 * 36
+
+
+def test_a_gap_costs_as_much_as_the_dearest_answer(subject: Subject) -> None:
+    gap = np.full((1, QUERIES), np.nan, dtype=np.float32)
+    filled = answered(Replay(np.array([0.0]), gap, gap), subject.grid)
+    assert (filled.quality == 0.0).all()
+    assert filled.cost_usd == pytest.approx(np.full((1, QUERIES), 6e-5))
+    given = answered(Replay(np.array([0.0]), np.full_like(gap, 2e-6), gap), subject.grid)
+    assert given.cost_usd == pytest.approx(np.full((1, QUERIES), 2e-6))
+
+
+def test_training_queries_of_one_text_are_one_query(tmp_path: Path) -> None:
+    twins = [replace(one, query_id=f"{one.query_id} again", query=f" {one.query.upper()}") for one in rows_of(40)]
+    trial = Trial(subject_of([*rows_of(40), *twins], tmp_path).grid, ("constant-arm",))
+    train, test, _ = parts(trial, 0)
+    assert (len(train), len(test)) == (28, 24)
+    write_table(tmp_path / "test.jsonl", twins[:40])
+    write_table(tmp_path / "train.jsonl", rows_of(40))
+    pair = read_pair(tmp_path / "train.jsonl", tmp_path / "test.jsonl")
+    assert len(pair.grid) == 30
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_one_text_to_train_on_is_too_few(tmp_path: Path, fixed: bool) -> None:
+    if fixed:
+        write_table(tmp_path / "train.jsonl", rows_of(1))
+        write_table(tmp_path / "test.jsonl", rows_of(9, text="other"))
+        subject, plan = read_pair(tmp_path / "train.jsonl", tmp_path / "test.jsonl"), Plan()
+    else:
+        subject, plan = subject_of(rows_of(9), tmp_path), Plan(test_fraction=0.999, workers=1)
+    for refuse in (check, evaluate):
+        with pytest.raises(TableError, match="has 1 different query; routers need 2 or more: give "):
+            refuse(subject, plan)
+
+
+def test_few_test_queries_make_no_claim(tmp_path: Path) -> None:
+    found = measured(subject_of(rows_of(60), tmp_path), curveroute_single=Estimating)
+    assert {one["test_queries"] for one in found["paired"]} == {18}
+    assert {one["outcome"] for one in found["paired"]} == {"none"}
+    assert all("too few test queries for a claim (18; it takes 30)" in line for line in verdicts(found["paired"]))
 
 
 def test_models_and_tasks_are_kept_or_left_out(tmp_path: Path) -> None:
@@ -273,10 +363,20 @@ def test_a_fixed_split_tests_on_nothing_it_was_trained_on(tmp_path: Path) -> Non
     assert len(pair.test) == 35
     assert {arm.model for arm in pair.grid.arms} == {"large"}
     assert any("5 queries" in note for note in pair.notes)
+    assert found_once(pair) == [35]
     found = measured(pair)
     assert [one["test"] for one in found["splits"]] == [35, 35, 35]
-    assert found["policies"]["best-single"]["peak"]["std"] == 0.0
+    assert any("a fixed split: its seeds only reseed the policies" in note for note in found["notes"])
     assert found["train_table"] == "train"
+
+
+def found_once(pair: Subject) -> list[int]:
+    """Test queries of every seed that a fixed split has by default: one, and no deviation is shown of it."""
+    found: Any = evaluate(pair, Plan(workers=1), makers=FIXED)
+    assert found["policies"]["best-single"]["peak"]["std"] is None
+    assert found["made_with"]["seeds"] == [0]
+    assert not any("a fixed split" in note for note in found["notes"])
+    return [one["test"] for one in found["splits"]]
 
 
 def test_tables_that_share_no_arm_or_only_queries_are_refused(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def compared(outcome: str, low: float | None, high: float | None, **changes: Any
     wins, losses = 4 * (outcome == "win"), 4 * (outcome == "loss")
     return {
         "a": "curveroute-single", "b": "carrot-knn", "metric": "audc_envelope", "difference": middle, "low": low,
-        "high": high, "wins": wins, "losses": losses, "seeds": 5, "outcome": outcome,
+        "high": high, "wins": wins, "losses": losses, "seeds": 5, "test_queries": 99, "outcome": outcome,
     } | changes  # fmt: skip
 
 
@@ -146,6 +146,22 @@ def test_every_part_is_there() -> None:
     assert not re.search(r"\b(nan|inf)\b", report_page([result()]))
 
 
+def test_it_says_what_joins_the_constant_arms_and_what_a_win_needs() -> None:
+    assert "gains include the constant arms, which anyone may use; peak, QNC and the honest point do not" in (
+        parsed(result()).text
+    )
+    assert "without zero on all seeds but at most one, and 30 test queries" in parsed(result()).text
+    for sole in ({"seeds": 2}, {"train_table": "other", "train_sha256": "0"}):
+        assert "without zero on every seed, and 30 test queries" in parsed(result(**sole)).text
+
+
+def test_what_is_undefined_is_not_said_to_be_never_reached() -> None:
+    undefined = {"mean": None, "std": None, "reached": None, "mean_reached": None}
+    never = undefined | {"reached": 0}
+    pages = [report_page([result(policies={"one": policy(0.7, qnc_ratio=found)})]) for found in (undefined, never)]
+    assert ["<td>never</td>" in page for page in pages] == [False, True]
+
+
 def test_several_tables_share_a_page() -> None:
     page = parsed(result(), result(table="second"))
     assert ("href", "#table-1") in page.attributes
@@ -182,6 +198,10 @@ def test_light_and_dark_both_have_their_colours() -> None:
             "(+0.005 [-0.010, +0.020]; the interval leaves out zero on 1 of 5 seeds).",
         ),
         (
+            compared("none", 1.0, 1.0, wins=5, test_queries=1),
+            "curveroute-single and carrot-knn on AUDC-envelope: too few test queries for a claim (1; it takes 30).",
+        ),
+        (
             compared("none", None, None),
             "curveroute-single and carrot-knn cannot be compared on AUDC-envelope: it is undefined on some seed.",
         ),
@@ -197,10 +217,17 @@ def test_a_verdict_gathers_one_pair() -> None:
         "curveroute-single against carrot-knn: wins on AUDC-envelope (+0.012 [+0.004, +0.020]); loses on peak quality "
         "(-0.012 [-0.020, -0.004]); no difference that this data can show on the rest"
     ]
+    few = [one | {"outcome": "none", "test_queries": 7} for one in rows]
+    assert verdicts(few) == ["curveroute-single against carrot-knn: too few test queries for a claim (7; it takes 30)"]
     assert verdicts(rows[2:]) == ["curveroute-single against carrot-knn: no difference that this data can show"]
 
 
 def test_a_headline_gathers_one_metric() -> None:
+    few = compared("none", 1.0, 1.0, metric="peak", test_queries=7)
+    assert headlines([few, few | {"b": "mirt"}]) == [
+        "On peak quality, curveroute-single has too few test queries for a claim (7; it takes 30) "
+        "about carrot-knn, mirt"
+    ]
     rows = [compared("win", 0.1, 0.2), compared("loss", -0.2, -0.1, b="oracle"), compared("none", None, None, b="mirt")]
     assert headlines(rows) == [
         "On AUDC-envelope, curveroute-single beats carrot-knn; loses to oracle; "

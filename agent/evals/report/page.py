@@ -6,10 +6,11 @@ from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from curveroute.agent.evals.bootstrap import FEWEST_QUERIES, SPARE
 from curveroute.agent.evals.report.charts import budgets, deferral, forest, reliability
 from curveroute.agent.evals.report.looks import looks
 from curveroute.agent.evals.report.tables import metrics_table, models_table, papers_table, points_table, tasks_table
-from curveroute.agent.evals.sentences import NAMES, headlines, sentence
+from curveroute.agent.evals.sentences import JOINED, NAMES, headlines, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -58,8 +59,7 @@ def _metrics(result: Mapping[str, Any]) -> str:
     return _section(
         "What each policy is worth",
         "Means over seeds ± standard deviation. Gain: quality of the best point within that cost, minus q*. QNC-ratio: "
-        "cost at which q* is reached, over c*; it picks among noisy points and is optimistic by about 0.05. For "
-        "AUDC-envelope and gains, every policy's points are joined by the constant arms: anyone may use a fixed arm.",
+        f"cost at which q* is reached, over c*; it picks among noisy points and is optimistic by about 0.05. {JOINED}.",
         metrics_table(result),
     )
 
@@ -80,9 +80,9 @@ def _comparisons(result: Mapping[str, Any]) -> str:
     return _section(
         "Is it a difference?",
         f"Paired bootstrap over the test queries of each seed, {result['resamples']:,} resamples, the same for all "
-        "policies; basic 95 % intervals, averaged over seeds. A win needs an interval without zero on all seeds but at "
-        "most one. Right of the line, the first named is better; grey is no difference that this data can show. "
-        "Oracles and blind choices are left to the sentences.",
+        "policies; basic 95 % intervals, averaged over seeds. A win needs an interval without zero on "
+        f"{_needed(result)}, and {FEWEST_QUERIES} test queries. Right of the line, the first named is better; grey is "
+        "no difference that this data can show. Oracles and blind choices are left to the sentences.",
         _panels(panels) + f"<details><summary>Every comparison in a sentence</summary><ul>{sentences}</ul></details>",
     )
 
@@ -182,6 +182,10 @@ def _section(title: str, words: str, content: str) -> str:
 
 def _panels(panels: Iterable[str]) -> str:
     return f'<div class="panels">{"".join(panels)}</div>'
+
+
+def _needed(result: Mapping[str, Any]) -> str:
+    return "every seed" if result["train_table"] or result["seeds"] < SPARE else "all seeds but at most one"
 
 
 def _seeds(result: Mapping[str, Any]) -> str:

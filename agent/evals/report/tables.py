@@ -90,6 +90,8 @@ def _enveloped(one: Mapping[str, Any]) -> str:
 
 
 def _neutral(found: Mapping[str, Any], seeds: int) -> str:
+    if found["reached"] is None:
+        return "-"
     if not found["reached"]:
         return "never"
     return f"{found['mean_reached']:.2f} <small>({found['reached']}/{seeds})</small>"
