@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from curveroute.agent.bench.table import Row, write_table
-from curveroute.agent.embed.kept import kept_embeddings
-from curveroute.agent.errors import EmbedError, MissingExtra, RunError, SettingError, SetupError, TableError
+from curveroute.agent.errors import MissingExtra, RunError, SettingError, SetupError, TableError
 from curveroute.agent.evals.baselines import BASELINES
 from curveroute.agent.evals.baselines.carrot import carrot_knn, carrot_linear
 from curveroute.agent.evals.evaluate import Plan, check, evaluate
@@ -398,63 +397,18 @@ def test_ours_meet_every_other_policy_once() -> None:
     assert pairs_of(["a"]) == pairs_of([]) == []
 
 
-class Counting:
-    """Embeds, and counts what it was asked."""
+class Measuring:
+    """Embeds a text by its length."""
 
-    name, dim = "counting", 2
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.broken = False
+    name, dim = "measuring", 2
 
     async def embed(self, texts: Any) -> Vectors:
-        self.asked += texts
-        value = np.nan if self.broken else 1.0
-        return np.array([[len(text), value] for text in texts], dtype=np.float32)
-
-
-def test_a_text_is_embedded_once_and_never_again(tmp_path: Path) -> None:
-    embedder, seen = Counting(), []
-    texts = ["bb", "a", "bb", "\udcff!"]
-
-    def embed() -> Any:
-        return asyncio.run(kept_embeddings(texts, embedder, tmp_path / "kept", lambda *now: seen.append(now)))
-
-    assert embed()[:, 0].tolist() == [2, 1, 2, 2]
-    assert sorted(embedder.asked) == sorted(set(texts))
-    assert seen == [(3, 3)]
-    assert embed()[:, 0].tolist() == [2, 1, 2, 2]
-    assert len(embedder.asked) == 3
-    (kept,) = (tmp_path / "kept").iterdir()
-    kept.write_bytes(b"damaged")
-    assert embed()[:, 0].tolist() == [2, 1, 2, 2]
-    assert len(embedder.asked) == 6
-    embed()
-    assert len(embedder.asked) == 6
-
-
-def test_another_embedder_is_another_file_and_a_broken_one_keeps_nothing(tmp_path: Path) -> None:
-    first, second = Counting(), Counting()
-    second.name = "another"
-    for embedder in (first, second):
-        asyncio.run(kept_embeddings(["a"], embedder, tmp_path))
-        assert embedder.asked == ["a"]
-    second.broken = True
-    with pytest.raises(EmbedError, match="not finite"):
-        asyncio.run(kept_embeddings(["new"], second, tmp_path))
-    assert len(list(tmp_path.iterdir())) == 2
-
-
-def test_a_folder_that_cannot_be_written_only_costs_time(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    embedder = Counting()
-    assert asyncio.run(kept_embeddings(["a"], embedder, tmp_path / "file" / "kept")).shape == (1, 2)
-    assert asyncio.run(kept_embeddings([], embedder, tmp_path)).shape == (0, 2)
+        return np.array([[len(text), 1.0] for text in texts], dtype=np.float32)
 
 
 def test_a_pair_is_embedded_on_both_sides(subject: Subject, tmp_path: Path) -> None:
     pair = replace(subject, test=subject.grid.take(np.array([3, 1])))
-    found = asyncio.run(embedded(pair, Counting(), tmp_path))
+    found = asyncio.run(embedded(pair, Measuring(), tmp_path))
     assert found.grid.x.shape == (QUERIES, 2)
     assert found.test is not None
     assert found.test.x.tolist() == found.grid.x[[3, 1]].tolist()
