@@ -13,6 +13,7 @@ import numpy as np
 
 from curveroute.agent.bench.columns import columns_hash, rows_of
 from curveroute.agent.bench.grid import grid_of, groups_of, merged
+from curveroute.agent.embed.kept import kept_embeddings
 from curveroute.agent.errors import TableError
 from curveroute.agent.predictor import Predictor
 from curveroute.agent.types import Arm, ModelId
@@ -21,8 +22,7 @@ from curveroute.agent.verify.signals import Answered, Signals, read_answer, sign
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    from numpy.typing import NDArray
+    from pathlib import Path
 
     from curveroute.agent.bench.columns import Columns
     from curveroute.agent.bench.grid import Grid
@@ -35,7 +35,6 @@ MOST_EXAMPLES = 40_000
 USD_PER_MILLION = 1e6
 _MOST_BESIDE = 3
 _DRAWS = 3
-_BATCH = 64
 
 
 async def train(
@@ -44,6 +43,7 @@ async def train(
     *,
     output_prices: Mapping[str, float] | None = None,
     seed: int = 0,
+    kept: Path | None = None,
     watch: Callable[[int, int], None] | None = None,
 ) -> Predictor:
     """Fit a predictor and its calibrator.
@@ -54,6 +54,7 @@ async def train(
         output_prices: USD per million output tokens of each model, for costs expected per query; without them, as the
             recorded costs tell.
         seed: of the calibrator's random sets of answers.
+        kept: folder in which embeddings are kept for the next time.
         watch: told how many of the queries are embedded.
 
     Raises:
@@ -65,7 +66,7 @@ async def train(
         raise TableError(f"the table has {len(grid)} queries; training needs {FEWEST_QUERIES} or more")
     prices = grid.prices[:, 1] * USD_PER_MILLION if output_prices is None else _prices_of(grid.arms, output_prices)
     predictor = Predictor(embedder=embedder.name).fit(
-        await _embedded(grid.texts, embedder, watch),
+        await kept_embeddings(grid.texts, embedder, kept, watch),
         grid.quality,
         grid.output_tokens,
         cost_usd=grid.cost_usd,
@@ -75,17 +76,6 @@ async def train(
     )
     calibrator = train_calibrator(columns, grid, predictor.loo_quality_, seed=seed)
     return predictor.with_calibrator(calibrator.to_weights())
-
-
-async def _embedded(
-    queries: Sequence[str], embedder: Embedder, watch: Callable[[int, int], None] | None
-) -> NDArray[np.float32]:
-    vectors = []
-    for start in range(0, len(queries), _BATCH):
-        vectors.append(await embedder.embed(queries[start : start + _BATCH]))
-        if watch is not None:
-            watch(min(start + _BATCH, len(queries)), len(queries))
-    return np.concatenate(vectors)
 
 
 def _prices_of(arms: Sequence[Arm], output_prices: Mapping[str, float]) -> list[float]:

@@ -26,25 +26,26 @@ _BATCH = 64
 
 
 async def kept_embeddings(
-    texts: Sequence[str], embedder: Embedder, folder: Path, watch: Callable[[int, int], None] | None = None
+    texts: Sequence[str], embedder: Embedder, folder: Path | None, watch: Callable[[int, int], None] | None = None
 ) -> Vectors:
     """Vectors of shape (len(texts), dim); each distinct text is embedded once, and never again in that folder.
 
     Args:
         texts: in any order, repeats welcome.
         embedder: what embeds them.
-        folder: of the cache, made when missing; one that cannot be written only costs time.
+        folder: of the cache, made when missing; one that cannot be written, or None, only costs time.
         watch: told how many distinct texts of how many are embedded.
 
     Raises:
         EmbedError: the texts could not be embedded.
     """
     distinct = sorted(set(texts))
-    path = folder / f"{_key(distinct, embedder)}.npy"
-    vectors = _read(path, len(distinct), embedder)
+    path = None if folder is None else folder / f"{_key(distinct, embedder)}.npy"
+    vectors = None if path is None else _read(path, len(distinct), embedder)
     if vectors is None:
         vectors = await _embedded(distinct, embedder, watch)
-        _write(path, vectors)
+        if path is not None:
+            _write(path, vectors)
     place = {text: row for row, text in enumerate(distinct)}
     return vectors[[place[text] for text in texts]]
 

@@ -31,6 +31,7 @@ def run(options: argparse.Namespace) -> int:
     from curveroute.agent.embed import default_embedder, embedder_by_name
     from curveroute.agent.pool import load_pool
     from curveroute.agent.predictor import save_predictor
+    from curveroute.agent.settings import load_settings
     from curveroute.cli.bars import embedding
     from curveroute.cli.checks import at_least
 
@@ -41,8 +42,10 @@ def run(options: argparse.Namespace) -> int:
         prices = {str(model): pool.prices(model)[1] for model in pool.models}
     embedder = default_embedder() if options.embedder is None else embedder_by_name(options.embedder)
     columns = read_columns(options.table)
+    kept = load_settings().cache_dir / "embeddings"
     with embedding() as watch:
-        predictor = asyncio.run(train(columns, embedder, output_prices=prices, seed=options.seed, watch=watch))
+        training = train(columns, embedder, output_prices=prices, seed=options.seed, kept=kept, watch=watch)
+        predictor = asyncio.run(training)
     save_predictor(predictor, options.out)
     _report(predictor, options.out, len(columns))
     return 0
