@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,14 @@ def read_secret(name: str, environ: Mapping[str, str] | None = None) -> str | No
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """The environment for a child process: this one's, with ``extra`` laid over it."""
     return {**os.environ, **extra}
+
+
+def installed_version(package: str = "curveroute") -> str:
+    """The version of an installed package; ``unknown`` where it is run from a folder."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def lay_over_environment(extra: Mapping[str, str]) -> None:

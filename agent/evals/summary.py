@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from curveroute import __version__
 from curveroute.agent.evals.bootstrap import RESAMPLES, over_seeds
 from curveroute.agent.evals.breakdown import added, model_curves, prices
 from curveroute.agent.evals.measure import SHARES
 from curveroute.agent.evals.metrics import best_within
+from curveroute.agent.settings import installed_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -225,7 +225,7 @@ def _notes(subject: Subject, outcomes: Sequence[SeedOutcome]) -> Iterable[str]:
 
 
 def _versions() -> JsonObject:
-    return {"curveroute": __version__, "python": platform.python_version(), "numpy": np.__version__}
+    return {"curveroute": installed_version(), "python": platform.python_version(), "numpy": np.__version__}
 
 
 def _share(share: float) -> str:

@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import tempfile
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -25,6 +24,7 @@ from curveroute.agent.errors import PredictorError
 from curveroute.agent.predictor.heads import CurveHeads
 from curveroute.agent.predictor.model import Predictor
 from curveroute.agent.predictor.shrink import Shrinkage
+from curveroute.agent.settings import installed_version
 from curveroute.agent.types import Arm, ModelId
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _document(predictor: Predictor, weights: bytes) -> JsonObject:
     choice = predictor.shrinkage_
     document: JsonObject = {
         "format": FORMAT,
-        "versions": {"curveroute": _installed("curveroute"), "numpy": np.__version__},
+        "versions": {"curveroute": installed_version(), "numpy": np.__version__},
         "embedder": predictor.embedder,
         "dimension": predictor.heads_.dimension,
         "arms": [{"model": arm.model, "budget": arm.budget} for arm in predictor.arms_],
@@ -128,13 +128,6 @@ def _document(predictor: Predictor, weights: bytes) -> JsonObject:
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
     return {**document, "sha256": _digest(document)}
-
-
-def _installed(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _digest(document: JsonObject) -> str:
