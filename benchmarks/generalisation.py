@@ -15,7 +15,6 @@ import sys
 import time
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from curveroute.agent.embed import embedder_by_name
 from curveroute.agent.embed.cues import cue_vectors
 from curveroute.agent.embed.kept import kept_embeddings
 from curveroute.agent.embed.use import USE_EMBEDDER
+from curveroute.agent.errors import CurverouteError
 from curveroute.agent.evals.baselines.constants import ConstantArm, best_single, unit_usd
 from curveroute.agent.evals.calibration import reliability
 from curveroute.agent.evals.measure import Yardstick, measure, points_of, single
@@ -35,9 +35,11 @@ from curveroute.agent.evals.policies import NAMED
 from curveroute.agent.evals.single import SingleShot
 from curveroute.agent.predictor.model import TRADEOFFS
 from curveroute.agent.settings import load_settings
+from curveroute.cli.tables import table_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from rivals import Makers
 
@@ -362,7 +364,7 @@ def _some(grid: Grid, count: int, seed: int) -> Grid:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     add = parser.add_argument
-    add("table", type=Path)
+    add("table", type=table_path, help="a curve table, or a shipped one by name: local")
     add("--what", choices=tuple(STUDIES), required=True)
     add("--seeds", type=int, default=3)
     add("--policies", default=",".join(POLICIES), help="of stem, tasks and size")
@@ -383,4 +385,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (CurverouteError, OSError) as error:
+        sys.exit(str(error))

@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ import numpy as np
 
 from curveroute.agent.bench.grid import merged, split
 from curveroute.agent.embed import default_embedder
+from curveroute.agent.errors import CurverouteError
 from curveroute.agent.evals.baselines.constants import best_single
 from curveroute.agent.evals.metrics import audc_envelope, peak
 from curveroute.agent.evals.policy import sweep
@@ -36,6 +38,7 @@ from curveroute.agent.predictor.onboard import onboard
 from curveroute.agent.predictor.regress.clusters import assign
 from curveroute.agent.predictor.regress.described import Described
 from curveroute.agent.settings import load_settings
+from curveroute.cli.tables import table_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -241,7 +244,7 @@ def result_of(path: Path, seeds: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tables", nargs="+", type=Path)
+    parser.add_argument("tables", nargs="+", type=table_path, help="curve tables, or shipped ones by name: local")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--markdown", action="store_true", help="a table to read instead of JSON")
     parser.add_argument("--json", type=Path, help="write the JSON there as well")
@@ -253,4 +256,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (CurverouteError, OSError) as error:
+        sys.exit(str(error))
