@@ -6,9 +6,13 @@ repeat: a query comes once for each arm. Nothing here refuses a value; ``faults.
 
 from __future__ import annotations
 
+import csv
 import itertools
 from array import array
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
@@ -28,7 +32,6 @@ from curveroute.agent.errors import TableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
     from types import ModuleType
 
     from numpy.typing import NDArray
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 KNOWN = (*REQUIRED, *OPTIONAL, "judge")
 EMPTY, ABSENT = -1, -2
 _CHUNK = 20_000
+_SEPARATORS = (";", "\t", "|")
+_FEW = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,12 +69,14 @@ class Cells:
         columns: the known columns that are there; arrays (NaN for null) or ``Coded``.
         extra: names of columns that no curve table has; they are ignored.
         rows: how many.
+        separator: what separates a CSV file's fields where that is no comma; its columns are then not read.
     """
 
     source: str
     columns: Mapping[str, Cell]
     extra: tuple[str, ...]
     rows: int
+    separator: str = ""
 
 
 def read_cells(path: Path) -> Cells:
@@ -79,13 +86,43 @@ def read_cells(path: Path) -> Cells:
         TableError: missing, without rows, or not what its suffix says.
         MissingExtra: Parquet without pyarrow.
     """
+    _refuse_unknown_name(path)
     check_suffix(path)
     if not path.is_file():
         raise TableError(f"no table at {path}; give the path of a {', '.join(SUFFIXES)} file")
-    cells = _read_parquet(path) if path.suffix == ".parquet" else _read_records(path)
+    cells = _separated(path) or (_read_parquet(path) if path.suffix == ".parquet" else _read_records(path))
     if not cells.rows:
         raise TableError(f"{path.name} has no rows; collect some first")
     return cells
+
+
+def _refuse_unknown_name(path: Path) -> None:
+    if not path.suffix and path.name == str(path) and not path.exists():
+        folder = resources.files("curveroute.pools") / "tables"
+        shipped = sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".parquet"))
+        raise TableError(
+            f"{path}: a curve table ends in {', '.join(SUFFIXES)}, or is a shipped one: {', '.join(shipped)}"
+        )
+
+
+def _separated(path: Path) -> Cells | None:
+    """A CSV file whose header names columns of a curve table only when split at something else than commas."""
+    if path.suffix != ".csv" or _named_by(path, ",") >= _FEW:
+        return None
+    for separator in _SEPARATORS:
+        if _named_by(path, separator) >= _FEW:
+            return Cells(path.name, {}, (), sum(1 for _ in _fields(path, separator)) - 1, separator)
+    return None
+
+
+def _named_by(path: Path, separator: str) -> int:
+    return len(set(next(_fields(path, separator), [])) & set(KNOWN))
+
+
+def _fields(path: Path, separator: str) -> Iterator[list[str]]:
+    """The lines of a CSV file that are not empty, until one cannot be read."""
+    with suppress(OSError, UnicodeDecodeError, csv.Error), path.open(encoding="utf-8-sig", newline="") as file:
+        yield from filter(None, csv.reader(file, delimiter=separator))
 
 
 class Coder:

@@ -1,7 +1,8 @@
 """The curve table by columns, for tables of millions of rows: texts once, numbers as arrays.
 
 ``read_columns`` accepts what ``read_table`` accepts and refuses, besides, a query id that stands for two texts. Columns
-that no curve table has are ignored; an optional column without a value counts as not there.
+that no curve table has are ignored; an optional column without a value counts as not there. A budget that is empty or
+the word ``unlimited`` is unlimited.
 """
 
 from __future__ import annotations

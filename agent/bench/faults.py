@@ -6,6 +6,7 @@ Cells are checked a column at a time: each distinct value once, arrays of number
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -31,15 +32,18 @@ class Fault:
     """One thing that is wrong.
 
     Attributes:
-        row: counted from 1, as read; ``None`` where the whole column is at fault.
+        row: counted from 1, as read; without a CSV file's header; ``None`` where the whole column is at fault.
+        column: ``None`` where the whole file is at fault.
         why: what is wrong, and what to do where that does not say itself.
     """
 
     row: int | None
-    column: str
+    column: str | None
     why: str
 
     def __str__(self) -> str:
+        if self.column is None:
+            return self.why
         where = f"column {self.column}" if self.row is None else f"row {self.row}, column {self.column}"
         return f"{where}: {self.why}"
 
@@ -59,32 +63,32 @@ class Findings:
 
     Attributes:
         columns: each known column that is there, numbers (NaN for null) or words; faulty cells are null.
-        missing: required columns that are not there.
+        whole: faults of no single row: required columns that are not there, or fields that no comma separates.
     """
 
     rows: int
     columns: Mapping[str, Settled]
-    missing: tuple[str, ...]
+    whole: tuple[Fault, ...]
     parts: tuple[_Part, ...]
 
     @property
     def count(self) -> int:
         """How many faults there are."""
-        return len(self.missing) + sum(len(part.rows) for part in self.parts)
+        return len(self.whole) + sum(len(part.rows) for part in self.parts)
 
     def faults(self, limit: int | None = None) -> Iterator[Fault]:
-        """The first ``limit`` faults: missing columns, then row by row."""
+        """The first ``limit`` faults: those of no single row, then row by row."""
         left = self.count if limit is None else limit
-        for name in self.missing[:left]:
-            yield Fault(None, name, _MISSING)
+        yield from self.whole[:left]
         rows = np.concatenate([np.empty(0, np.int64), *(part.rows for part in self.parts)])
         kinds = np.repeat(np.arange(len(self.parts)), [len(part.rows) for part in self.parts])
-        for place in np.lexsort((kinds, rows))[: max(left - len(self.missing), 0)]:
+        for place in np.lexsort((kinds, rows))[: max(left - len(self.whole), 0)]:
             part, row = self.parts[kinds[place]], int(rows[place])
             yield Fault(row + 1, part.column, part.why(row))
 
 
 _EXACT = 2.0**53
+_NAMED = {"\t": "tabs"}
 _MISSING = "missing; every curve table has it"
 
 
@@ -96,8 +100,19 @@ def findings(cells: Cells) -> Findings:
         settled[name], part = _settle(name, cells.columns[name])
         parts.append(part)
     parts += [*_recorded_twice(settled, parts), *_two_texts(settled)]
-    missing = tuple(name for name in REQUIRED if name not in settled)
-    return Findings(cells.rows, settled, missing, tuple(part for part in parts if len(part.rows)))
+    return Findings(cells.rows, settled, tuple(_of_no_row(cells)), tuple(part for part in parts if len(part.rows)))
+
+
+def _of_no_row(cells: Cells) -> Iterator[Fault]:
+    if cells.separator:
+        separator = _NAMED.get(cells.separator, repr(cells.separator))
+        yield Fault(None, None, f"the file seems to be separated by {separator}; separate its fields with commas")
+        return
+    there = {name.lower(): name for name in cells.extra}
+    for name in (name for name in REQUIRED if name not in cells.columns):
+        close = difflib.get_close_matches(name, there, n=1)
+        hint = f" (did you mean the column {there[close[0]]!r}?)" if close else ""
+        yield Fault(None, name, _MISSING + hint)
 
 
 def refuse_faults(source: str, found: Findings) -> None:

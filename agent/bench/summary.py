@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from curveroute.agent.bench.columns import Columns
 
 _MOST_NAMED = 8
+_OVER = 1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,9 @@ def _arm(model: Words, budgets: NDArray[np.float64], number: int) -> Arm:
 
 
 def notes_on(columns: Columns, extra: Sequence[str] = ()) -> Iterator[str]:
-    """What is no fault and yet worth knowing: ignored columns, arms not asked everywhere, texts under several ids.
+    """What is no fault and yet worth knowing.
+
+    That is: ignored columns, arms not asked everywhere, texts under several ids, answers longer than their budget.
 
     Args:
         columns: a sound table.
@@ -97,6 +100,8 @@ def notes_on(columns: Columns, extra: Sequence[str] = ()) -> Iterator[str]:
     twice = len(columns.query_id.values) - len(columns.query.values)
     if twice > 0:
         yield f"{twice:,} more query ids than query texts: splits by id may put one text on both sides"
+    if over := int((columns.output_tokens > _OVER * columns.budget).sum()):
+        yield f"{over:,} row{'s' * (over > 1)} used more than {_OVER} times their budget"
 
 
 def _gaps(columns: Columns) -> Iterator[str]:

@@ -224,6 +224,8 @@ def _beside(path: Path) -> Iterator[Path]:
 def value_of(name: str, value: object) -> str | int | float | None:
     """What a cell of column ``name`` stands for; empty cells are ``None``, or "" in the column ``query``.
 
+    The word ``unlimited`` as a budget is ``None`` too.
+
     Raises:
         TableError: not a value of that column; the message says why, not where.
     """
@@ -231,6 +233,8 @@ def value_of(name: str, value: object) -> str | int | float | None:
         if name in NULLABLE or name == "query":
             return None if name in NULLABLE else ""
         raise TableError("empty; every row needs a value there")
+    if name == "budget" and value == "unlimited":
+        return None
     if name in WHOLE or name in REAL:
         return _number(name, value)
     if name == "finish_reason" and value not in FINISHES:

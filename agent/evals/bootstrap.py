@@ -6,8 +6,8 @@ matrices.
 Intervals are basic (pivotal): the resamples' quantiles mirrored at the measured value. An envelope is a maximum over
 noisy points, so the more points a policy has, the higher its resamples come out; the percentile interval would take
 that for a win, on every table of noise alone. A win is claimed only where the interval leaves out zero on all seeds but
-at most one (on all, of one or two seeds, or of a fixed split), and never of fewer than 30 test queries: resamples of a
-handful know nothing of the queries that were not drawn into it.
+at most one (on all, of two seeds or of a fixed split), never of one random split, whose luck its resamples share, and
+never of fewer than 30 test queries: resamples of a handful know nothing of the queries that were not drawn into it.
 """
 
 from __future__ import annotations
@@ -164,10 +164,10 @@ class Comparison:
     def outcome(self) -> str:
         """``win``, ``loss`` or ``none``.
 
-        A win needs 30 test queries, and an interval strictly above zero on all seeds but at most one, with none below;
-        on all, of one or two seeds or of a fixed split.
+        A win needs 30 test queries, two random splits or a fixed one, and an interval strictly above zero on all seeds
+        but at most one, with none below; on all, of two seeds or of a fixed split.
         """
-        if self.test_queries < FEWEST_QUERIES:
+        if self.test_queries < FEWEST_QUERIES or (self.seeds == 1 and not self.fixed):
             return "none"
         needed = self.seeds - 1 if self.seeds >= SPARE and not self.fixed else self.seeds
         if self.wins >= needed and not self.losses:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from curveroute.agent.types import JsonObject
 
 
+ALL = "all"
 _MOST_WORKERS = 3
 _SEEDS = 5
 
@@ -32,7 +33,8 @@ class Plan:
     """How a subject is evaluated.
 
     Attributes:
-        policies: names; None is all that can run here.
+        policies: names, ``all`` among them for those of a full comparison; None is all of these. With ``all``, those
+            that cannot run here are left out with a note.
         seeds: how many, from 0; None is five, or one where the split is fixed: more would only reseed the policies.
         test_fraction: share of the queries to test on.
         workers: processes at once; 1 stays in this one, None is the number of cores, up to three: a worker that
@@ -77,8 +79,9 @@ def evaluate(
         RunError: a seed's process died.
     """
     every, known = (POLICIES, NAMED) if makers is None else (makers, makers)
-    names = tuple(every) if plan.policies is None else chosen(plan.policies, tuple(known))
-    trial = Trial(subject.grid, names, subject.test, plan.test_fraction, lenient=plan.policies is None)
+    wanted = (ALL,) if plan.policies is None else plan.policies
+    names = chosen(wanted, tuple(known), tuple(every))
+    trial = Trial(subject.grid, names, subject.test, plan.test_fraction, lenient=ALL in wanted)
     seeds = range(plan.seeds or (_SEEDS if subject.test is None else 1))
     outcomes = _outcomes(trial, makers, seeds, plan.workers, watch)
     options: JsonObject = {
@@ -107,15 +110,15 @@ def _outcomes(
     return [run_trial(trial, NAMED if makers is None else makers, seed, step) for seed in seeds]
 
 
-def chosen(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    """The wanted policies, each once, in the order they were named.
+def chosen(wanted: Sequence[str], known: Sequence[str], every: Sequence[str] = tuple(POLICIES)) -> tuple[str, ...]:
+    """The wanted policies, each once, in the order they were named; ``all`` stands for every one of a comparison.
 
     Raises:
         SettingError: one that is not known.
     """
     for name in wanted:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
+        if name not in known and name != ALL:
+            close = difflib.get_close_matches(name, (*known, ALL), n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
             raise SettingError(f"unknown policy {name!r}; {hint}")
-    return tuple(dict.fromkeys(wanted))
+    return tuple(dict.fromkeys(one for name in wanted for one in (every if name == ALL else (name,))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from curveroute.agent.evals.bootstrap import FEWEST_QUERIES
+from curveroute.agent.evals.bootstrap import FEWEST_QUERIES, SPARE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +21,7 @@ JOINED = (
     "AUDC-envelope and gains include the constant arms, which anyone may use; peak, QNC and the honest point do not"
 )
 TOO_FEW = "too few test queries for a claim"
+ONE_SPLIT = f"one split makes no claim: give --seeds {SPARE} or more"
 _HEADLINES = {
     "win": "beats",
     "loss": "loses to",
@@ -36,16 +37,25 @@ def sentence(one: Mapping[str, Any]) -> str:
         return f"{one['a']} and {one['b']} cannot be compared on {metric}: it is undefined on some seed."
     if _few(one):
         return f"{one['a']} and {one['b']} on {metric}: {_too_few(one)}."
+    if _one_split(one):
+        return f"{one['a']} and {one['b']} on {metric}: {_signed(one)}; {ONE_SPLIT}."
     shown = f"{abs(one['difference']):.3f} {_bounds(one)}" if one["outcome"] != "none" else _signed(one)
     seeds = f"the interval leaves out zero on {max(one['wins'], one['losses'])} of {_seeds(one['seeds'])}"
     if one["outcome"] == "none":
         return f"{one['a']} and {one['b']} on {metric}: no difference that this data can show ({shown}; {seeds})."
     verb = _VERBS[one["outcome"]]
-    return f"{one['a']} {verb} {one['b']} on {metric} by {shown}; {seeds}: a {one['outcome']}."
+    return f"{one['a']} {verb} {one['b']} on {metric} by {shown}; {seeds}: a {one['outcome']}{_where(one)}."
 
 
 def headlines(paired: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One line for each metric: whom it beats, to whom it loses, and with whom nothing can be said."""
+    """One line for each metric: whom it beats, to whom it loses, and with whom nothing can be said.
+
+    Where nothing can be claimed at all, one line says why.
+    """
+    if any(_few(one) for one in paired):
+        return [_capital(_too_few(paired[0]))]
+    if paired and all(_one_split(one) for one in paired):
+        return [_capital(f"{ONE_SPLIT}; the differences are below, each with its interval")]
     lines = []
     for a in dict.fromkeys(one["a"] for one in paired):
         for metric in dict.fromkeys(one["metric"] for one in paired):
@@ -53,32 +63,48 @@ def headlines(paired: Sequence[Mapping[str, Any]]) -> list[str]:
             clauses = [
                 f"{said} {', '.join(names)}"
                 for outcome, said in _HEADLINES.items()
-                if (names := [one["b"] for one in group if one["outcome"] == outcome and not _few(one)])
+                if (names := [one["b"] for one in group if one["outcome"] == outcome])
             ]
-            if few := [one for one in group if _few(one)]:
-                clauses.append(f"has {_too_few(few[0])} about {', '.join(one['b'] for one in few)}")
-            lines.append(f"On {NAMES.get(metric, metric)}, {a} {'; '.join(clauses)}")
+            lines.append(f"On {NAMES.get(metric, metric)}{_where(group[0])}, {a} {'; '.join(clauses)}")
     return lines
 
 
 def verdicts(paired: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One line for each pair: where it wins, where it loses, where nothing can be said."""
-    return [
-        f"{a} against {b}: {_verdict(list(group))}"
-        for (a, b), group in groupby(paired, lambda one: (one["a"], one["b"]))
+    """One line for each pair: where it wins, where it loses, where nothing can be said; why not, of one split."""
+    lines = [
+        f"{a} against {b}{_where(group[0])}: {_verdict(group)}"
+        for (a, b), rows in groupby(paired, lambda one: (one["a"], one["b"]))
+        if (group := list(rows))
     ]
+    claimless = any(_one_split(one) and not _few(one) for one in paired)
+    return [*lines, ONE_SPLIT] if claimless else lines
 
 
 def _verdict(group: Sequence[Mapping[str, Any]]) -> str:
     won, lost = ([_brief(one) for one in group if one["outcome"] == outcome] for outcome in ("win", "loss"))
     if any(_few(one) for one in group):
         return _too_few(group[0])
+    if _one_split(group[0]):
+        return ", ".join(_brief(one) for one in group if one["low"] is not None) or "undefined"
     if not won and not lost:
         return "no difference that this data can show"
     clauses = [f"{verb} on {', '.join(found)}" for verb, found in (("wins", won), ("loses", lost)) if found]
     if len(won) + len(lost) < len(group):
         clauses.append("no difference that this data can show on the rest")
     return "; ".join(clauses)
+
+
+def _one_split(one: Mapping[str, Any]) -> bool:
+    """Of a random one: a fixed split is what was asked about."""
+    return one["seeds"] == 1 and not one.get("fixed", False)
+
+
+def _where(one: Mapping[str, Any]) -> str:
+    return " on this split" if one.get("fixed", False) else ""
+
+
+def _capital(line: str) -> str:
+    return line[:1].upper() + line[1:]
 
 
 def _few(one: Mapping[str, Any]) -> bool:

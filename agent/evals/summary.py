@@ -183,6 +183,7 @@ def _paired(outcomes: Sequence[SeedOutcome], *, fixed: bool) -> list[JsonValue]:
             "losses": one.losses,
             "seeds": one.seeds,
             "test_queries": one.test_queries,
+            "fixed": one.fixed,
             "outcome": one.outcome,
         }
         for one in found

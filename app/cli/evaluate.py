@@ -38,7 +38,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     add("--test", type=table_path, metavar="TABLE", help="with --train: the queries to test on")
     add("--seeds", type=int, default=None, help="how many splits (default: 5); of a fixed one, runs (default: 1)")
     add("--test-fraction", type=float, default=0.3, metavar="SHARE", help="of the queries (default: 0.3)")
-    add("--policies", default="all", metavar="NAMES", help="a,b,… or all that can run here (default: all)")
+    add("--policies", default="all", metavar="NAMES", help="a,b,…; all: all that can run here (default: all)")
     add("--models", default="", metavar="NAMES", help="only these models a,b,…; or all but -a,-b,…")
     add("--tasks", default="", metavar="NAMES", help="only queries of these tasks a,b,…; or of all but -a,-b,…")
     add("--embedder", default=None, help="openai:MODEL?dim=…&url=…&key_env=…, instead of the default")
@@ -56,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
     plan = _plan(options)
     if plan.policies is not None:
         chosen(plan.policies, tuple(NAMED))
+    options.tables = _each_once(options.tables)
     targets = _targets(options)
     _check_places(targets, options)
     subjects = list(_subjects(options))
@@ -186,6 +187,24 @@ def _writing(path: Path | None) -> Iterator[None]:
     except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError in older Pythons
         said = getattr(error, "strerror", None) or error
         raise SettingError(f"cannot write {path}: {said}; free space or choose another path") from error
+
+
+def _each_once(tables: Sequence[Path]) -> list[Path]:
+    """The tables; one that is given again, under whatever path, is not evaluated again."""
+    found: list[Path] = []
+    for table in tables:
+        if any(_is_same_file(table, one) for one in found):
+            print(f"note: {_named(table)}: the same table is given twice; it is evaluated once", file=sys.stderr)
+        else:
+            found.append(table)
+    return found
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    """Of what is there; what is not, or cannot be, is refused where it is read."""
+    with suppress(OSError, ValueError):
+        return one.samefile(other)
+    return False
 
 
 def _subjects(options: argparse.Namespace) -> Iterator[Subject]:

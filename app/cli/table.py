@@ -170,14 +170,17 @@ def _say(found: Imported, out: Path) -> None:
         file=where,
     )
     for note in found.notes:
-        print(f"note: {note}", file=where)
+        print(harmless(f"note: {note}"), file=sys.stderr)
 
 
 def _list(source: str, found: Findings, limit: int, notes: list[str]) -> None:
-    for fault in found.faults(limit):
+    shown = list(found.faults(limit))
+    for fault in shown:
         print(harmless(" ".join(str(fault).splitlines())))
     if found.count > limit:
         print(f"and {found.count - limit:,} more; --limit {found.count} lists them")
+    if any(fault.row is not None for fault in shown):
+        print("rows are counted from 1, without the header")
     for note in notes:
         print(harmless(f"note: {note}"))
     print(f"{source}: {found.rows:,} rows, {f'{found.count:,} fault(s)' if found.count else 'sound'}")

@@ -144,6 +144,33 @@ def test_a_few_queries_make_no_claim(cli: Cli, table: str) -> None:
     assert "wins" not in ran.out
 
 
+def test_one_split_makes_no_claim(cli: Cli) -> None:
+    write_table(Path("large.jsonl"), rows_of(120))
+    ran = cli("evaluate", "large.jsonl", *QUICK, "--seeds", "1")
+    assert "best-single against oracle-curve: AUDC-envelope (-0." in ran.out
+    assert ran.out.count("one split makes no claim: give --seeds 3 or more") == 1
+    assert not {"wins", "loses"} & set(ran.out.split())
+
+
+def test_all_and_a_policy_by_name(cli: Cli, table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from curveroute.agent.evals import evaluate, policies
+
+    few = {name: policies.NAMED[name] for name in ("best-single", "constant-arm")}
+    monkeypatch.setattr(evaluate, "POLICIES", few)
+    options = ("--workers", "1", "--seeds", "2", "--json", "-", "--policies")
+    found = json.loads(cli("evaluate", table, *options, "all,cheapest,best-single").out)
+    assert list(found["policies"]) == ["best-single", "constant-arm", "cheapest"]
+    assert "--policies=all,cheapest,best-single" in found["made_with"]["command"]
+
+
+def test_the_same_table_twice_is_evaluated_once(cli: Cli, table: str) -> None:
+    Path("link.jsonl").symlink_to(table)
+    ran = cli("evaluate", table, "./table.jsonl", "link.jsonl", *QUICK, "--json", "-")
+    assert json.loads(ran.out)["table"] == "table"
+    assert json.loads(ran.out)["made_with"]["command"].count(".jsonl") == 1
+    assert "note: link.jsonl: the same table is given twice; it is evaluated once" in ran.err
+
+
 def test_where_all_is_free_nothing_is_said_to_be_never_reached(cli: Cli) -> None:
     write_table(Path("free.jsonl"), [replace(row, cost_usd=0.0) for row in rows_of()])
     ran = cli("evaluate", "free.jsonl", *QUICK)

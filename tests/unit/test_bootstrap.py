@@ -115,7 +115,8 @@ def difference(low: float, high: float) -> Difference:
         ([(-0.2, -0.1)] * 5, "loss"),
         ([(0.0, 0.2)] * 5, "none"),
         ([(-0.1, 0.2)], "none"),
-        ([(0.1, 0.2)], "win"),
+        ([(0.1, 0.2)], "none"),
+        ([(-0.2, -0.1)], "none"),
         ([(0.1, 0.2), (-0.2, -0.1)], "none"),
         ([(0.1, 0.2), (-0.1, 0.2)], "none"),
         ([(0.1, 0.2)] * 2, "win"),
@@ -133,6 +134,7 @@ def test_a_fixed_split_spares_no_seed() -> None:
     found = [difference(0.1, 0.2)] * 4 + [difference(-0.1, 0.2)]
     assert (over_seeds(found).outcome, over_seeds(found, fixed=True).outcome) == ("win", "none")
     assert over_seeds(found[:4], fixed=True).outcome == "win"
+    assert (over_seeds(found[:1]).outcome, over_seeds(found[:1], fixed=True).outcome) == ("none", "win")
 
 
 def test_a_handful_of_test_queries_makes_no_claim() -> None:

@@ -367,6 +367,7 @@ def test_a_fixed_split_tests_on_nothing_it_was_trained_on(tmp_path: Path) -> Non
     assert [one["test"] for one in found["splits"]] == [35, 35, 35]
     assert any("a fixed split: its seeds only reseed the policies" in note for note in found["notes"])
     assert found["train_table"] == "train"
+    assert all(one["fixed"] for one in found["paired"])
 
 
 def found_once(pair: Subject) -> list[int]:

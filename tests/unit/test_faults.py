@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -190,7 +191,7 @@ def test_a_fault_in_a_key_is_not_told_twice(tmp_path: Path) -> None:
 
 
 def test_notes_tell_what_is_no_fault(tmp_path: Path) -> None:
-    rows = [a_row(number, model=model, budget=budget) for number in range(3) for model in "ab" for budget in (1, None)]
+    rows = [a_row(number, model=model, budget=budget) for number in range(3) for model in "ab" for budget in (4, None)]
     kept = [row for place, row in enumerate(rows) if place not in {0, 4}]
     kept[-1] = replace(kept[-1], query_id="other", query="0?")
     path = jsonl(tmp_path, [asdict(row) | {"colour": "red"} for row in kept])
@@ -203,3 +204,58 @@ def test_notes_tell_what_is_no_fault(tmp_path: Path) -> None:
         "1 more query ids than query texts: splits by id may put one text on both sides",
     ]
     assert not list(notes_on(columns_of(rows)))
+
+
+def test_answers_over_their_budget_are_noted(tmp_path: Path) -> None:
+    sizes = [(100, 110), (100, 111), (100, 300), (None, 9000)]
+    rows = [a_row(number, budget=budget, output_tokens=used) for number, (budget, used) in enumerate(sizes)]
+    columns = columns_of(rows)
+    assert "2 rows used more than 1.1 times their budget" in list(notes_on(columns))
+    assert "1 row used more than 1.1 times their budget" in list(notes_on(columns_of(rows[1:2])))
+    assert not list(notes_on(columns_of(rows[:1])))
+
+
+def test_a_misspelt_column_is_named(tmp_path: Path) -> None:
+    records = [asdict(a_row(number)) for number in range(2)]
+    renamed = {"model": "modle", "quality": "Quality", "task": "colour"}
+    records = [{renamed.get(name, name): value for name, value in record.items()} for record in records]
+    assert [str(fault) for fault in found_in(jsonl(tmp_path, records))] == [
+        "column task: missing; every curve table has it",
+        "column model: missing; every curve table has it (did you mean the column 'modle'?)",
+        "column quality: missing; every curve table has it (did you mean the column 'Quality'?)",
+    ]
+
+
+@pytest.mark.parametrize(("separator", "named"), [(";", "';'"), ("\t", "tabs"), ("|", "'|'")])
+def test_another_separator_is_one_fault(tmp_path: Path, separator: str, named: str) -> None:
+    path = tmp_path / "table.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(asdict(a_row())), delimiter=separator)
+        writer.writeheader()
+        writer.writerows(asdict(a_row(number, query="one, two")) for number in range(3))
+    found = findings(read_cells(path))
+    why = f"the file seems to be separated by {named}; separate its fields with commas"
+    assert (found.rows, list(found.faults())) == (3, [Fault(None, None, why)])
+    with pytest.raises(TableError, match=r"^table\.csv, the file seems to be separated by"):
+        read_columns(path)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_unlimited_is_a_budget(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"table.{suffix}"
+    records = [asdict(a_row(0)), asdict(a_row(1)) | {"budget": "unlimited"}]
+    if suffix == "csv":
+        pytest.importorskip("pyarrow.csv").write_csv(
+            pa.Table.from_pylist([one | {"budget": str(one["budget"])} for one in records]), path
+        )
+    else:
+        jsonl(tmp_path, records)
+    assert [row.budget for row in read_table(path)] == [16, None]
+    assert read_columns(path).budget.tolist() == [16, np.inf]
+    with pytest.raises(TableError, match="'unlimited' is not a number"):
+        value_of("output_tokens", "unlimited")
+
+
+def test_a_bare_name_that_is_nothing_names_the_shipped_tables() -> None:
+    with pytest.raises(TableError, match=r"^nosuch: a curve table ends in .*\.jsonl, or is a shipped one: local$"):
+        read_cells(Path("nosuch"))

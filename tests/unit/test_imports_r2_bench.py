@@ -157,6 +157,29 @@ def test_columns_that_no_table_holds_are_named(tmp_path: Path, header: str, why:
         import_table(str(path), prices=PRICES)
 
 
+@pytest.mark.parametrize(("gone", "left"), [("10_count", "10_score"), ("100_score", "100_count")])
+def test_half_a_budget_is_refused(folder: Path, gone: str, left: str) -> None:
+    lines = [{name if name != gone else "10_tokens": cell for name, cell in a_line(n).items()} for n in (1, 2)]
+    for kept in (lines, [{name: line[name] for name in ("original_prompt", left)} for line in lines]):
+        write(folder / "small.csv", kept)
+        with pytest.raises(TableError, match=rf"^small.csv: {left} is there and {gone} is missing; rename .* remove"):
+            import_table(str(folder), prices=PRICES)
+
+
+def test_files_that_differ_are_told(folder: Path) -> None:
+    lines = [a_line(number) for number in range(2, 6)]
+    for line in lines:
+        for name in ("100_score", "100_count", "unlimited_score", "unlimited_count"):
+            del line[name]
+    write(folder / "small.csv", lines)
+    assert import_table(str(folder), prices=PRICES).notes[1:] == (
+        "small lacks budgets 100, unlimited",
+        "2 queries are not in every file",
+    )
+    write(folder / "small.csv", [a_line(number) for number in range(1, 4)])
+    assert import_table(str(folder), prices=PRICES).notes[1:] == ("1 query is not in every file",)
+
+
 def test_a_repeated_column_that_is_not_read_is_no_matter(tmp_path: Path) -> None:
     path = tmp_path / "small.csv"
     path.write_text("question,10_score,10_count,x,x\na,1,3,4,5\n")

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from curveroute.agent.evals.policies import NAMED
 from curveroute.agent.evals.report import report_page
 from curveroute.agent.evals.report.charts import envelope
+from curveroute.agent.evals.report.glossary import AT_AUDC, glossary
 from curveroute.agent.evals.report.looks import looks
 from curveroute.agent.evals.report.svg import Scale, spread, usd
 from curveroute.agent.evals.sentences import headlines, sentence, verdicts
@@ -223,16 +225,63 @@ def test_a_verdict_gathers_one_pair() -> None:
 
 
 def test_a_headline_gathers_one_metric() -> None:
-    few = compared("none", 1.0, 1.0, metric="peak", test_queries=7)
-    assert headlines([few, few | {"b": "mirt"}]) == [
-        "On peak quality, curveroute-single has too few test queries for a claim (7; it takes 30) "
-        "about carrot-knn, mirt"
-    ]
     rows = [compared("win", 0.1, 0.2), compared("loss", -0.2, -0.1, b="oracle"), compared("none", None, None, b="mirt")]
     assert headlines(rows) == [
         "On AUDC-envelope, curveroute-single beats carrot-knn; loses to oracle; "
         "shows no difference that this data can tell from mirt"
     ]
+
+
+def test_where_nothing_can_be_claimed_one_headline_says_why() -> None:
+    few, one = compared("none", 1.0, 1.0, test_queries=7), compared("none", 0.004, 0.02, seeds=1)
+    for row, said in (
+        (few, "Too few test queries for a claim (7; it takes 30)"),
+        (one, "One split makes no claim: give --seeds 3 or more; the differences are below, each with its interval"),
+        (one | {"test_queries": 7}, "Too few test queries for a claim (7; it takes 30)"),
+    ):
+        assert headlines([row, row | {"b": "mirt"}, row | {"metric": "peak"}]) == [said]
+    assert len(headlines([one, compared("win", 0.1, 0.2, metric="peak")])) == 2
+    assert "<li>One split makes no claim" in report_page([result(paired=[one], seeds=1)])
+    assert "A win needs" not in report_page([result(paired=[one], seeds=1)])
+
+
+def test_one_split_shows_its_differences_and_claims_nothing() -> None:
+    rows = [compared("none", 0.004, 0.02, seeds=1), compared("none", None, None, seeds=1, metric="peak")]
+    assert sentence(rows[0]) == (
+        "curveroute-single and carrot-knn on AUDC-envelope: +0.012 [+0.004, +0.020]; "
+        "one split makes no claim: give --seeds 3 or more."
+    )
+    assert verdicts(rows) == [
+        "curveroute-single against carrot-knn: AUDC-envelope (+0.012 [+0.004, +0.020])",
+        "one split makes no claim: give --seeds 3 or more",
+    ]
+    assert verdicts(rows[1:])[0] == "curveroute-single against carrot-knn: undefined"
+
+
+def test_a_fixed_split_claims_for_itself() -> None:
+    row = compared("win", 0.004, 0.02, seeds=1, wins=1, fixed=True)
+    assert sentence(row).endswith("leaves out zero on 1 of 1 seed: a win on this split.")
+    assert headlines([row]) == ["On AUDC-envelope on this split, curveroute-single beats carrot-knn"]
+    assert verdicts([row]) == [
+        "curveroute-single against carrot-knn on this split: wins on AUDC-envelope (+0.012 [+0.004, +0.020])"
+    ]
+
+
+def test_the_glossary_explains_every_word_and_policy() -> None:
+    page = parsed(result(), result())
+    for word in ("arm", "tradeoff", "q*", "c*", "QNC", "ECE", "Brier", "AIQ", "APGR", "CPT", "RouterArena score"):
+        assert word in page.words
+    assert [value for name, value in page.attributes if (name, value) == ("id", AT_AUDC)] == [AT_AUDC]
+    assert page.attributes.count(("href", f"#{AT_AUDC}")) == 2
+    shown = glossary(NAMED)
+    assert all(f"<dt>{name}</dt>" in shown for name in NAMED)
+    assert "<dt>mirt</dt>" not in glossary(["carrot-knn", EVIL])
+    assert EVIL not in glossary([EVIL])
+
+
+def test_tasks_are_at_honest_points_and_say_so() -> None:
+    assert "Task by task, each policy at its honest point" in parsed(result()).text
+    assert "so it may be below the best single model on a task" in parsed(result()).text
 
 
 def test_an_envelope_keeps_what_is_worth_its_cost() -> None:
@@ -256,6 +305,20 @@ def test_looks_tell_policies_apart() -> None:
 def test_ticks_are_round_and_inside() -> None:
     assert Scale(0.0, 1.0, 0, 100).ticks() == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     assert Scale(2e-6, 3e-3, 0, 100, log=True).ticks() == pytest.approx([1e-5, 1e-4, 1e-3])
-    assert Scale(2.0, 3.0, 0, 100, log=True).ticks() == [2.0, 3.0]
+    assert Scale(2e-6, 3e-5, 0, 100, log=True).ticks() == [2e-6, 5e-6, 1e-5, 2e-5]
+    assert Scale(2.0, 3.0, 0, 100, log=True).ticks() == [2.0, 2.2, 2.4, 2.6, 2.8, 3.0]
     assert Scale(0.5, 0.5, 0, 100).ticks() == [0.5]
     assert [usd(value) for value in (0, 2e-5, 0.01)] == ["0", "2e-5", "0.01"]
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("end", [1e-9, 1.25e-4, 1e-3, 3.7e-3, 0.04, 2.0, 77.0])
+def test_a_label_is_its_tick(end: float, *, log: bool) -> None:
+    ticks = Scale(end / 10 if log else 0.0, end, 0, 100, log=log).ticks()
+    assert [float(usd(tick)) for tick in ticks] == ticks
+    assert len(ticks) >= 3
+
+
+def test_the_labels_of_a_linear_axis_tell_its_ticks_apart() -> None:
+    shown = [usd(tick) for tick in Scale(0.0, 1.2e-4, 0, 100).ticks()]
+    assert shown == ["0", "2.5e-5", "5e-5", "7.5e-5", "1e-4"]

@@ -1,8 +1,9 @@
 """R2-Bench: one wide table for each model, a score and a token count for each budget.
 
 A file's stem is the model's name. Columns are ``{budget}_score`` and ``{budget}_count``, with ``unlimited_score`` and
-``unlimited_count``; others, such as the ``_most`` ones, are derived and ignored. Scores and counts that are not there
-are left out. Costs come from prices. Where no column holds input tokens they are estimated as characters / 4.
+``unlimited_count``; others, such as the ``_most`` ones, are derived and ignored. A column of scores without its counts,
+or of counts without its scores, is refused; a single score or count that is not there is left out. Costs come from
+prices. Where no column holds input tokens they are estimated as characters / 4.
 
 R2-Router, arXiv 2602.02823. Its recordings ask for at most ``budget`` tokens and stop the model ten tokens later, so
 an answer counts as truncated from ``budget + 10`` tokens on; an unlimited one never does.
@@ -24,7 +25,7 @@ from curveroute.agent.bench.imports.wide import header_of, numbers_of, read_wide
 from curveroute.agent.errors import TableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 FORM = "r2-bench"
 _SCORE = re.compile(r"(\d+|unlimited)_score")
+_HALF = re.compile(r"(\d+|unlimited)_(score|count)")
+_OTHER = {"score": "count", "count": "score"}
 _GRACE_TOKENS = 10
 
 Reader: TypeAlias = "Callable[[Sequence[str], Sequence[str]], Table]"
@@ -65,7 +68,7 @@ def files_in(source: Path) -> dict[str, Path]:
     """
     if source.is_file():
         return {source.stem: source}
-    files = {path.stem: path for path in sorted(source.glob("*.csv")) if is_r2_bench(header_of(path))}
+    files = {path.stem: path for path in sorted(source.glob("*.csv")) if any(map(_HALF.fullmatch, header_of(path)))}
     if not files:
         raise TableError(
             f"{source} holds no CSV file with columns like 100_score and 100_count; R2-Bench has one for each model"
@@ -105,6 +108,7 @@ def read_tables(
         (watch or silent)(done, len(models), model)
     notes = ["input tokens are estimated as characters / 4"] if estimated else []
     notes += [f"{left_out:,} attempt(s) without a score or a token count left out"] if left_out else []
+    notes += _differences({model: tables[model][0] for model in models}, parts)
     return Imported(roll.columns(parts), FORM, tuple(notes))
 
 
@@ -113,6 +117,7 @@ def _part(
 ) -> tuple[Part, bool, int]:
     """The attempts of one model, whether their input tokens are estimated, and how many were left out."""
     source, budgets = f"{model}.csv", budgets_in(header)
+    _refuse_halves(source, header)
     if not budgets:
         raise TableError(f"{source} has no columns like 100_score and 100_count; R2-Bench has them for each budget")
     _refuse_budgets(source, budgets)
@@ -144,6 +149,29 @@ def _refuse_budgets(source: str, budgets: Sequence[str]) -> None:
         if column_of.setdefault(tokens, column) != column:
             raise TableError(f"{source}, column {column}: the same budget as {column_of[tokens]}; keep one of them")
         column_of[tokens] = column
+
+
+def _refuse_halves(source: str, header: Sequence[str]) -> None:
+    """Refuse a budget that has a score without a count, or a count without a score."""
+    for match in filter(None, map(_HALF.fullmatch, header)):
+        if (other := f"{match[1]}_{_OTHER[match[2]]}") not in header:
+            raise TableError(
+                f"{source}: {match[0]} is there and {other} is missing; rename the column that holds it, or remove "
+                f"{match[0]}"
+            )
+
+
+def _differences(headers: Mapping[str, Sequence[str]], parts: Sequence[Part]) -> Iterator[str]:
+    """Notes on budgets and queries that are not in every file."""
+    budgets = {name: {_tokens(budget): budget for budget in budgets_in(header)} for name, header in headers.items()}
+    every = {tokens: budget for some in budgets.values() for tokens, budget in some.items()}
+    for name, some in budgets.items():
+        lacking = [every[tokens] for tokens in sorted(every.keys() - some.keys())]
+        if lacking:
+            yield f"{name} lacks budget{'s' * (len(lacking) > 1)} {', '.join(lacking)}"
+    asked = [set(part.query.tolist()) for part in parts]
+    if partly := len(set.union(*asked) - set.intersection(*asked)):
+        yield f"{partly:,} queries are not in every file" if partly > 1 else "1 query is not in every file"
 
 
 def _matrix(source: str, table: Table, budgets: Sequence[str], kind: str, rule: str) -> NDArray[np.float64]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from curveroute.agent.evals.bootstrap import FEWEST_QUERIES, SPARE
 from curveroute.agent.evals.report.charts import budgets, deferral, forest, reliability
+from curveroute.agent.evals.report.glossary import AT_AUDC, glossary
 from curveroute.agent.evals.report.looks import looks
 from curveroute.agent.evals.report.tables import metrics_table, models_table, papers_table, points_table, tasks_table
-from curveroute.agent.evals.sentences import JOINED, NAMES, headlines, sentence
+from curveroute.agent.evals.sentences import JOINED, NAMES, ONE_SPLIT, headlines, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,11 +29,12 @@ def report_page(results: Sequence[Mapping[str, Any]]) -> str:
     links = "".join(f'<a href="#table-{place}">{escape(name)}</a>' for place, name in enumerate(names))
     style = resources.files(__package__).joinpath("style.css").read_text(encoding="utf-8")
     body = "".join(_article(place, one) for place, one in enumerate(results))
+    words = glossary(dict.fromkeys(name for one in results for name in one["policies"]))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Routers compared on {escape(', '.join(names))}</title><style>{style}</style></head>"
-        f"<body>{f'<nav>{links}</nav>' if len(results) > 1 else ''}<main>{body}</main></body></html>\n"
+        f"<body>{f'<nav>{links}</nav>' if len(results) > 1 else ''}<main>{body}{words}</main></body></html>\n"
     )
 
 
@@ -44,12 +46,14 @@ def _article(place: int, result: Mapping[str, Any]) -> str:
 def _opening(result: Mapping[str, Any]) -> str:
     best = result["best_single"]
     said = "".join(f"<li>{escape(line)}.</li>" for line in headlines(result["paired"]))
+    said = said.replace(NAMES["audc_envelope"], f'<a href="#{AT_AUDC}">{NAMES["audc_envelope"]}</a>', 1)
     notes = "".join(f"<li>{escape(note)}</li>" for note in result["notes"])
     return (
         f"<h1>Routers compared on {escape(result['table'])}</h1>"
         f'<p class="lead">{result["queries"]:,} queries, {result["arms"]} arms, {_seeds(result)}. Best single model '
         f"(chosen on training queries): {escape(best['model'])}, quality q* = {best['quality']:.3f} "
-        f"at c* = {best['cost_usd']:.3g} USD a query.</p>"
+        f"at c* = {best['cost_usd']:.3g} USD a query. "
+        '<a href="#glossary">What the words mean</a>.</p>'
         + (f"<ul>{said}</ul>" if said else "<p>One policy: nothing to compare.</p>")
         + (f'<h3>Notes</h3><ul class="note">{notes}</ul>' if notes else "")
     )
@@ -80,9 +84,9 @@ def _comparisons(result: Mapping[str, Any]) -> str:
     return _section(
         "Is it a difference?",
         f"Paired bootstrap over the test queries of each seed, {result['resamples']:,} resamples, the same for all "
-        "policies; basic 95 % intervals, averaged over seeds. A win needs an interval without zero on "
-        f"{_needed(result)}, and {FEWEST_QUERIES} test queries. Right of the line, the first named is better; grey is "
-        "no difference that this data can show. Oracles and blind choices are left to the sentences.",
+        f"policies; basic 95 % intervals, averaged over seeds. {_needed(result)} "
+        "Right of the line, the first named is better; grey is no difference that this data can show. "
+        "Oracles and blind choices are left to the sentences.",
         _panels(panels) + f"<details><summary>Every comparison in a sentence</summary><ul>{sentences}</ul></details>",
     )
 
@@ -107,9 +111,10 @@ def _points(result: Mapping[str, Any]) -> str:
 
 def _tasks(result: Mapping[str, Any]) -> str:
     return _section(
-        "Task by task",
-        "Quality at the honest point and, small, cost as a share of the best single model's cost on that task. Test "
-        "queries of all seeds together.",
+        "Task by task, each policy at its honest point",
+        "Quality and, small, cost as a share of the best single model's cost on that task. Test queries of all seeds "
+        "together. An oracle's honest point is the cheapest that reaches q* on training queries, so it may be below "
+        "the best single model on a task.",
         tasks_table(result),
     )
 
@@ -185,7 +190,13 @@ def _panels(panels: Iterable[str]) -> str:
 
 
 def _needed(result: Mapping[str, Any]) -> str:
-    return "every seed" if result["train_table"] or result["seeds"] < SPARE else "all seeds but at most one"
+    """What a win needs, as a sentence."""
+    fixed = bool(result["train_table"])
+    if result["seeds"] == 1 and not fixed:
+        return f"{ONE_SPLIT[0].upper()}{ONE_SPLIT[1:]}."
+    on = "every seed" if fixed or result["seeds"] < SPARE else "all seeds but at most one"
+    here = " It is a win on this split, no more." if fixed else ""
+    return f"A win needs an interval without zero on {on}, and {FEWEST_QUERIES} test queries.{here}"
 
 
 def _seeds(result: Mapping[str, Any]) -> str:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _TICKS = 5
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+_LOG_STEPS = (1, 2, 5)
+_FEWEST_TICKS = 3  # on a logarithmic axis
+_SCIENTIFIC = 1e-3  # costs below it are written with a power of ten
 _LABEL_HEIGHT = 13.0
 
 
@@ -143,10 +146,13 @@ def spread(wanted: Sequence[float], top: float, bottom: float) -> list[float]:
 
 
 def usd(value: float) -> str:
-    """A cost for an axis."""
+    """A cost for an axis, to six digits: a tick's label is the tick."""
     if value == 0:
         return "0"
-    return f"{value:g}" if value >= 1e-3 else f"{value:.0e}".replace("e-0", "e-")  # noqa: PLR2004
+    if value >= _SCIENTIFIC:
+        return f"{value:g}"
+    digits, power = f"{value:.5e}".split("e")
+    return f"{float(digits):g}e{int(power)}"
 
 
 def _linear_ticks(low: float, high: float) -> list[float]:
@@ -156,10 +162,15 @@ def _linear_ticks(low: float, high: float) -> list[float]:
     power = 10.0 ** math.floor(math.log10(rough))
     step = power * next(one for one in _STEPS if one * power >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)
-    return [round(step * place, 12) for place in range(first, math.floor(high / step + 1e-9) + 1)]
+    return [float(f"{step * place:.12g}") for place in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten; where those are few, their multiples by 1, 2 and 5; where those are, as if it were linear."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    inside = [10.0**power for power in powers if low * 0.999 <= 10.0**power <= high * 1.001]
-    return inside if len(inside) > 1 else [low, high]
+    for steps in ((1,), _LOG_STEPS):
+        ticks = [float(f"{step}e{power}") for power in powers for step in steps]
+        inside = [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
+        if len(inside) >= _FEWEST_TICKS:
+            return inside
+    return _linear_ticks(low, high)
