@@ -20,6 +20,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import httpx2
@@ -28,7 +29,6 @@ from curveroute.agent.settings import child_environment
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator, Iterator
-    from pathlib import Path
     from typing import IO
 
 CHUNK = 1 << 20
@@ -282,4 +282,5 @@ def file_size(path: Path) -> int:
 
 
 def _folder_size(folder: Path) -> int:
-    return sum(file_size(path) for path in folder.rglob("*") if path.is_file())
+    """Bytes of the files in a folder; what is taken away while it is read counts nothing (pip tidies up as it goes)."""
+    return sum(file_size(Path(place, name)) for place, _, names in os.walk(folder) for name in names)

@@ -478,3 +478,21 @@ async def test_a_file_that_changed_is_not_trusted(server: FileServer, settings: 
 def test_verifying_a_missing_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="cannot be read"):
         verify_file(tmp_path / "model.gguf", weights_from())
+
+
+def test_a_folder_that_is_tidied_while_it_is_measured_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pip takes its own scratch folders away as it goes."""
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch" / "gone").write_bytes(b"12345")
+    (tmp_path / "kept").write_bytes(b"123")
+    walk = os.walk
+
+    def tidied(folder: Path) -> Any:
+        for place, folders, names in walk(folder):
+            shutil.rmtree(tmp_path / "scratch", ignore_errors=True)
+            yield place, folders, names
+
+    monkeypatch.setattr(os, "walk", tidied)
+    assert download._folder_size(tmp_path) == 3
