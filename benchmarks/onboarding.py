@@ -78,7 +78,7 @@ class Field:
     def score(self, columns: Indices, expected: Expected, new: Indices) -> Scores:
         """Route among some of the arms."""
         test = self.test.keep(columns)
-        cost = test.input_tokens * test.prices[:, 0] + expected.tokens * test.prices[:, 1]
+        cost = test.expected_cost(test.input_tokens, expected.tokens)
         replay = sweep(test, expected.quality, cost, self.unit_usd)
         points = replay.cost_usd.mean(axis=1, dtype=np.float64), replay.quality.mean(axis=1, dtype=np.float64)
         fixed = front(expected.mean, expected.cost_usd)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from curveroute.agent.evals.baselines.heads import SingleShot as LearnedHeads
+from curveroute.agent.evals.baselines.heads import LearnedHeads
 from curveroute.agent.evals.policy import sweep
 from curveroute.agent.evals.single import USD_PER_MILLION, SingleShot
 from curveroute.agent.predictor import Predictor
@@ -42,7 +42,7 @@ class Interpolated(SingleShot):
         expected = self._of_arms(test)
         prompt = np.nanmean(test.input_tokens, axis=1, keepdims=True)  # known before asking, whatever the budget
         prompt = np.where(np.isnan(test.input_tokens), prompt, test.input_tokens)
-        cost = prompt * test.prices[:, 0] + expected.output_tokens * test.prices[:, 1]
+        cost = test.expected_cost(prompt, expected.output_tokens)
         return sweep(test, expected.quality, cost, self.predictor_.reference_cost_usd_)
 
     def _of_arms(self, test: Grid) -> Predictions:

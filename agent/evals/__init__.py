@@ -1,4 +1,5 @@
 """Evaluation that cannot flatter: recorded tables, policies replayed over them, and the metrics of the field.
 
-``grid`` is a table as arrays, ``policy`` what every router and baseline must offer, ``metrics`` the numbers.
+``policy`` is what every router and baseline must offer, ``trial`` fits and replays them on one split, ``metrics`` holds
+the numbers, and ``report`` the page. Tables become arrays in ``bench.grid``.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from curveroute.agent.evals.baselines import BASELINES, EXTRA
@@ -14,19 +13,15 @@ if TYPE_CHECKING:
     from curveroute.agent.evals.policy import Policy
 
 
-def _single(_seed: int, **taken_away: object) -> Policy:
-    return SingleShot(**taken_away)  # type: ignore[arg-type]
-
-
-POLICIES: dict[str, Callable[[int], Policy]] = {**BASELINES, "curveroute-single": _single}
+POLICIES: dict[str, Callable[[int], Policy]] = {**BASELINES, "curveroute-single": lambda _: SingleShot()}
 """Name to a maker of a fresh policy from a seed: those of a full comparison."""
 
 ABLATIONS: dict[str, Callable[[int], Policy]] = {
-    "single-usd": partial(_single, unit="usd"),
-    "single-nominal": partial(_single, tokens="nominal"),
-    "single-unshrunk": partial(_single, shrunk=False),
-    "single-uncalibrated": partial(_single, calibrated=False),
-    "single-no-cues": partial(_single, cues=False),
+    "single-usd": lambda _: SingleShot(unit="usd"),
+    "single-nominal": lambda _: SingleShot(tokens="nominal"),
+    "single-unshrunk": lambda _: SingleShot(shrunk=False),
+    "single-uncalibrated": lambda _: SingleShot(calibrated=False),
+    "single-no-cues": lambda _: SingleShot(cues=False),
 }
 """Ours with one mend taken away."""
 

@@ -10,13 +10,13 @@ at its largest budget.
 from __future__ import annotations
 
 from curveroute.agent.evals.baselines.constants import largest_budget_columns
-from curveroute.agent.evals.baselines.heads import SingleShot
+from curveroute.agent.evals.baselines.heads import LearnedHeads
 from curveroute.agent.predictor.regress import Neighbours, Ridge
 
 
-def carrot_linear(seed: int) -> SingleShot:
+def carrot_linear(seed: int) -> LearnedHeads:
     """Least squares; a fit through every row has no closed form for what it would say of a row left out."""
-    return SingleShot(
+    return LearnedHeads(
         quality=lambda _: Ridge(alpha=0.0, absolute=True),
         tokens=lambda _: Ridge(alpha=0.0, absolute=True),
         columns=largest_budget_columns,
@@ -25,8 +25,8 @@ def carrot_linear(seed: int) -> SingleShot:
     )
 
 
-def carrot_knn(seed: int) -> SingleShot:
+def carrot_knn(seed: int) -> LearnedHeads:
     """Neighbours."""
-    return SingleShot(
+    return LearnedHeads(
         quality=lambda _: Neighbours(), tokens=lambda _: Neighbours(), columns=largest_budget_columns, seed=seed
     )

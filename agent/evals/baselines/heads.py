@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Maker: TypeAlias = Callable[[Grid], Regressor]
 
 
-class SingleShot:
+class LearnedHeads:
     """Predict quality and cost of every arm, then take the best of ``(1 - t) * quality - t * cost / unit``.
 
     Args:

@@ -7,12 +7,12 @@ model by a constant; here it is given the expected tokens of each query as well,
 from __future__ import annotations
 
 from curveroute.agent.evals.baselines.constants import largest_budget_columns
-from curveroute.agent.evals.baselines.heads import SingleShot
+from curveroute.agent.evals.baselines.heads import LearnedHeads
 from curveroute.agent.predictor.regress import ItemResponse, Ridge
 
 
-def mirt(seed: int) -> SingleShot:
+def mirt(seed: int) -> LearnedHeads:
     """Logistic item response heads."""
-    return SingleShot(
+    return LearnedHeads(
         quality=lambda _: ItemResponse(seed=seed), tokens=lambda _: Ridge(), columns=largest_budget_columns, seed=seed
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from curveroute.agent.evals.baselines.heads import SingleShot
+from curveroute.agent.evals.baselines.heads import LearnedHeads
 from curveroute.agent.predictor.regress import Mlp, Ridge
 from curveroute.agent.predictor.regress.regressor import head_means
 
@@ -52,20 +52,20 @@ class Nominal:
         return np.tile(self.tokens_, (self._rows, 1))
 
 
-def r2_ridge(seed: int) -> SingleShot:
+def r2_ridge(seed: int) -> LearnedHeads:
     """Ridge with the paper's penalty."""
     return _r2(lambda _: Ridge(alpha=PENALTY, absolute=True), seed)
 
 
-def r2_ridge_tuned(seed: int) -> SingleShot:
+def r2_ridge_tuned(seed: int) -> LearnedHeads:
     """Ridge, each head with the penalty that has the least leave-one-out error."""
     return _r2(lambda _: Ridge(), seed)
 
 
-def r2_mlp(seed: int) -> SingleShot:
+def r2_mlp(seed: int) -> LearnedHeads:
     """One network with an output for each arm; two folds, since each is a training run."""
     return _r2(lambda _: Mlp(seed=seed), seed, folds=2)
 
 
-def _r2(quality: Callable[[Grid], Regressor], seed: int, folds: int = 3) -> SingleShot:
-    return SingleShot(quality=quality, tokens=Nominal, folds=folds, seed=seed)
+def _r2(quality: Callable[[Grid], Regressor], seed: int, folds: int = 3) -> LearnedHeads:
+    return LearnedHeads(quality=quality, tokens=Nominal, folds=folds, seed=seed)

@@ -6,10 +6,10 @@ by ridge heads. Not part of a full comparison.
 
 from __future__ import annotations
 
-from curveroute.agent.evals.baselines.heads import SingleShot
+from curveroute.agent.evals.baselines.heads import LearnedHeads
 from curveroute.agent.predictor.regress import Boosted, Ridge
 
 
-def lightgbm(seed: int) -> SingleShot:
+def lightgbm(seed: int) -> LearnedHeads:
     """One booster for each arm; two folds, since each grows all trees again."""
-    return SingleShot(quality=lambda _: Boosted(seed=seed), tokens=lambda _: Ridge(), folds=2, seed=seed)
+    return LearnedHeads(quality=lambda _: Boosted(seed=seed), tokens=lambda _: Ridge(), folds=2, seed=seed)

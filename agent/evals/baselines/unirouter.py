@@ -8,13 +8,13 @@ extends it.
 from __future__ import annotations
 
 from curveroute.agent.evals.baselines.constants import largest_budget_columns
-from curveroute.agent.evals.baselines.heads import SingleShot
+from curveroute.agent.evals.baselines.heads import LearnedHeads
 from curveroute.agent.predictor.regress import Described
 
 
-def unirouter(seed: int) -> SingleShot:
+def unirouter(seed: int) -> LearnedHeads:
     """Each model at its largest budget."""
-    return SingleShot(
+    return LearnedHeads(
         quality=lambda _: Described(seed=seed),
         tokens=lambda _: Described(seed=seed),
         columns=largest_budget_columns,
@@ -22,6 +22,6 @@ def unirouter(seed: int) -> SingleShot:
     )
 
 
-def uni_r2(seed: int) -> SingleShot:
+def uni_r2(seed: int) -> LearnedHeads:
     """Each model at each budget."""
-    return SingleShot(quality=lambda _: Described(seed=seed), tokens=lambda _: Described(seed=seed), seed=seed)
+    return LearnedHeads(quality=lambda _: Described(seed=seed), tokens=lambda _: Described(seed=seed), seed=seed)
