@@ -18,16 +18,18 @@ from curveroute.agent.verify.spelling import (
     as_json,
     as_number,
     as_value,
+    claims_nothing,
     embedded_json,
     normalise,
     numbers_in,
     same,
+    spell,
     strip_marks,
 )
 
 __all__ = [
-    "QueryKind", "as_value", "extract_answer", "looks_refused", "marked_answer", "normalise", "query_kind", "same",
-    "well_formed",
+    "QueryKind", "as_value", "claims_nothing", "echoes", "extract_answer", "looks_refused", "marked_answer",
+    "normalise", "query_kind", "same", "spell", "well_formed",
 ]  # fmt: skip
 
 QueryKind: TypeAlias = Literal["choice", "number", "json", "yesno", "list", "text"]
@@ -40,6 +42,10 @@ _BOX_LIMIT = 500
 _REFUSAL_WINDOW = 160
 _QUERY_WINDOW = 1500
 
+_ECHO_WORDS = 4
+_ECHO_SHARE = 0.7
+
+_WORD = re.compile(r"\w+")
 _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _MARKER = re.compile(
     r"(?:final\s+answer|answer|result)\**\s*(?:(?:is|are|would\s+be|=)\s*:?|:)[ \t]*\**[ \t]*|####[ \t]*", re.IGNORECASE
@@ -137,6 +143,14 @@ def looks_refused(text: str) -> bool:
     return REFUSAL.search(plain) is not None
 
 
+def echoes(query_text: str, answer: str) -> bool:
+    """Whether an answer only says the question again: four words or more that are most of the question's own."""
+    asked, said = _WORD.findall(query_text.casefold()), _WORD.findall(answer.casefold())
+    if len(said) < _ECHO_WORDS or len(said) > len(asked) or len(said) < _ECHO_SHARE * len(asked):
+        return False
+    return f" {' '.join(said)} " in f" {' '.join(asked)} "
+
+
 def query_kind(text: str) -> QueryKind:
     """The form of answer that a query's wording asks for; ``"text"`` when it asks for none in particular."""
     seen = text if len(text) <= 2 * _QUERY_WINDOW else f"{text[:_QUERY_WINDOW]}\n{text[-_QUERY_WINDOW:]}"
@@ -192,8 +206,8 @@ def _from_lines(body: str) -> str | None:
     lines = [line for line in lines if line and not _BARE_MARKER.fullmatch(line)]
     spoken = [line for line in lines if any(map(str.isalnum, line)) and not _CHATTER.match(line)]
     lines = spoken or lines[-1:]
-    if not lines:
-        return None
+    if all(_OPENER.fullmatch(line) and line.endswith(":") for line in lines):
+        return None  # it announces an answer, and none comes
     stated = _listed(lines) or _opening(lines)
     if stated:
         return stated

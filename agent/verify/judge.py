@@ -1,65 +1,64 @@
 """The LLM judge: the dearest verifier, asked only when its word could change what is done and the cap holds it.
 
-It sees the question and the answer as data, works the answer out for itself, and may say that it is unsure. A reply
-that is not the JSON it was asked for is no word at all.
+It sees the question and the answer as data, works the answer out for itself by a rubric, quotes what its verdict rests
+on, and may say that it cannot judge. Beside a rival answer it is asked twice, in both orders, and only what it says
+both times counts. What its replies say is read in :mod:`~curveroute.agent.verify.judgement`.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from curveroute.agent.errors import CapTooSmall
 from curveroute.agent.fence import fenced
 from curveroute.agent.pool.pool import input_tokens_prior
 from curveroute.agent.probe import Ask, ask_model, request_bounds
-from curveroute.agent.types import Arm, Attempt, AttemptId, JsonObject, Message, ModelId, Query, Usage
+from curveroute.agent.types import Arm, Attempt, AttemptId, JsonObject, JsonValue, Message, ModelId, Query, Usage
+from curveroute.agent.verify.judgement import (
+    PAIR,
+    SINGLE,
+    Judgement,
+    comparison_ids,
+    judgement_of,
+    read_judgement,
+    silent_in_first,
+)
 from curveroute.prompts import render
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from curveroute.agent.chat.seam import Chat
     from curveroute.agent.pool import Pool
 
-JUDGE_BUDGET = 96
+__all__ = [
+    "JUDGE_BUDGET",
+    "Judgement",
+    "ask_judge",
+    "comparison_messages",
+    "judging_messages",
+    "judging_pays",
+    "read_judgement",
+]
+
+JUDGE_BUDGET = 160
 _LONGEST_TEXT = 3000
 _LONGEST_CRITERIA = 200
 _SYSTEM = "You are a strict and fair examiner. You reply in JSON only."
-_WORDS = {"right": 1.0, "wrong": -1.0, "unsure": 0.0}
-_SCHEMA: JsonObject = {
-    "type": "object",
-    "properties": {
-        "reason": {"type": "string", "maxLength": 240},
-        "verdict": {"type": "string", "enum": list(_WORDS)},
-    },
-    "required": ["reason", "verdict"],
-    "additionalProperties": False,
-}
+_CRITERIA = "answers the question and is correct"
+_FENCES = ("question", "answer", "answer_a", "answer_b", "criteria")
 
 
-class _Reply(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True)
+class _Request(NamedTuple):
+    """One call of the judge: what it is shown, the form of its reply, and what both cost at most, in USD."""
 
-    reason: str = Field(max_length=1000)
-    verdict: Literal["right", "wrong", "unsure"]
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What the judge said of one attempt: 1 right, -1 wrong, 0 nothing usable; and its reason."""
-
-    word: float
-    reason: str
-
-    def log_odds(self, reliability: float) -> float:
-        """How far the word moves a verdict, when the judge is right (1 + reliability) / 2 of the time."""
-        sure = min(reliability, 0.98)
-        return self.word * math.log((1.0 + sure) / (1.0 - sure))
+    messages: tuple[Message, ...]
+    schema: JsonObject
+    worst_usd: float
 
 
-def judging_pays(
+def judging_pays(  # noqa: PLR0913 - what is known of the doubt, of the money and of the answers
     pool: Pool,
     query: Query,
     attempt: Attempt,
@@ -69,49 +68,136 @@ def judging_pays(
     tradeoff: float,
     reference_cost_usd: float,
     left_usd: float,
+    rival: Attempt | None = None,
 ) -> bool:
     """Whether a judge's expected gain exceeds its price, and the cap holds its worst case.
 
     The gain is the judge's reliability times the variance of the verdict as it stands: nothing when it is certain.
+    Beside a rival the price and the worst case are those of both calls.
     """
     model = pool.spec.judge
     if model is None or pool.spec.judge_reliability == 0.0:
         return False
-    messages = judging_messages(query, attempt, criteria)
-    usual = pool.cost_usd(model, Usage(input_tokens_prior(messages), JUDGE_BUDGET // 2))
+    requests = _requests(pool, Arm(ModelId(model), JUDGE_BUDGET), query, attempt, criteria, rival)
+    usual = sum(pool.cost_usd(model, Usage(input_tokens_prior(one.messages), JUDGE_BUDGET // 2)) for one in requests)
     gain = (1.0 - tradeoff) * pool.spec.judge_reliability * score * (1.0 - score)
-    worst = request_bounds(pool, Arm(ModelId(model), JUDGE_BUDGET), messages, _SCHEMA).cost_usd
-    return gain > tradeoff * usual / reference_cost_usd and worst <= left_usd
+    return gain > tradeoff * usual / reference_cost_usd and _fit((one.worst_usd for one in requests), left_usd)
 
 
 def judging_messages(query: Query, attempt: Attempt, criteria: str) -> tuple[Message, ...]:
-    """The judge's prompt."""
+    """The judge's prompt on one answer."""
     content = render(
         "judge",
-        question=fenced("question", query.text, _LONGEST_TEXT),
-        answer=fenced("answer", attempt.text, _LONGEST_TEXT),
-        criteria=fenced("criteria", criteria or "answers the question and is correct", _LONGEST_CRITERIA),
+        question=_data(query.text, _LONGEST_TEXT),
+        answer=_data(attempt.text, _LONGEST_TEXT),
+        criteria=_data(criteria or _CRITERIA, _LONGEST_CRITERIA),
+    )
+    return (Message(role="system", content=_SYSTEM), Message(role="user", content=content))
+
+
+def comparison_messages(query: Query, a: Attempt, b: Attempt, criteria: str) -> tuple[Message, ...]:
+    """The judge's prompt on two answers, in this order."""
+    content = render(
+        "judge_pair",
+        question=_data(query.text, _LONGEST_TEXT),
+        answer_a=_data(a.text, _LONGEST_TEXT),
+        answer_b=_data(b.text, _LONGEST_TEXT),
+        criteria=_data(criteria or _CRITERIA, _LONGEST_CRITERIA),
     )
     return (Message(role="system", content=_SYSTEM), Message(role="user", content=content))
 
 
 async def ask_judge(
-    pool: Pool, chat: Chat, query: Query, attempt: Attempt, criteria: str, *, attempt_id: AttemptId, left_usd: float
+    pool: Pool,
+    chat: Chat,
+    query: Query,
+    attempt: Attempt,
+    criteria: str,
+    *,
+    attempt_id: AttemptId,
+    left_usd: float,
+    rival: Attempt | None = None,
 ) -> tuple[Judgement, tuple[Attempt, ...]]:
-    """Ask the pool's judge about one attempt; what it cost comes back with what it said."""
+    """Ask the pool's judge about one attempt; what it cost comes back with what it said.
+
+    Args:
+        pool: names the judge.
+        chat: how it is asked.
+        query: what was asked.
+        attempt: the answer to be judged.
+        criteria: of the planner, if any.
+        attempt_id: of the call; beside a rival the calls have the names of
+            :func:`~curveroute.agent.verify.judgement.comparison_ids`.
+        left_usd: all that the calls may cost together; it must hold the worst case of each.
+        rival: another answer that claims something else. The second call, in the other order, is left out when the
+            first one says nothing.
+
+    Raises:
+        CapTooSmall: ``left_usd`` does not hold all worst cases; nothing was sent.
+    """
     arm = Arm(ModelId(pool.spec.judge or ""), JUDGE_BUDGET)
-    ask = Ask(attempt_id, "judge", arm, reserve_usd=left_usd)
-    messages = judging_messages(query, attempt, criteria)
-    attempts = await ask_model(pool, chat, query.text, messages, ask, schema=_SCHEMA)
-    return read_judgement(attempts[-1]), attempts
+    requests = _requests(pool, arm, query, attempt, criteria, rival)
+    if not _fit((one.worst_usd for one in requests), left_usd):
+        worst = math.fsum(one.worst_usd for one in requests)
+        raise CapTooSmall(f"judging may cost up to {worst:.3g} USD and only {left_usd:.3g} USD are left; leave it out")
+    names = (attempt_id,) if rival is None else comparison_ids(attempt_id, rival.attempt_id)
+    shown = [query.text, attempt.text, *([] if rival is None else [rival.text])]
+    calls: tuple[Attempt, ...] = ()
+    for place, (name, one) in enumerate(zip(names, requests, strict=True)):
+        if place and silent_in_first(calls[-1], shown):
+            break
+        taken = [*(call.cost_usd for call in calls), *(later.worst_usd for later in requests[place + 1 :])]
+        ask = Ask(name, "judge", arm, reserve_usd=_room(left_usd, taken, one.worst_usd))
+        calls += await ask_model(pool, chat, query.text, one.messages, ask, schema=one.schema)
+    return judgement_of(calls, query, attempt, rival), calls
 
 
-def read_judgement(attempt: Attempt) -> Judgement:
-    """What a judge's reply says; prose, a cut reply or a failed call say nothing."""
-    if attempt.error is not None:
-        return Judgement(0.0, f"the judge's call failed: {attempt.error[:120]}")
-    try:
-        reply = _Reply.model_validate(json.loads(attempt.text))
-    except (ValueError, RecursionError):
-        return Judgement(0.0, "the judge's reply is not the JSON it was asked for")
-    return Judgement(_WORDS[reply.verdict], f"judge: {reply.verdict}: {reply.reason.strip()}")
+def _requests(
+    pool: Pool, arm: Arm, query: Query, attempt: Attempt, criteria: str, rival: Attempt | None
+) -> tuple[_Request, ...]:
+    """The calls of one judging, in their order."""
+    if rival is None:
+        prompts, schema = [judging_messages(query, attempt, criteria)], _schema(SINGLE)
+    else:
+        orders = ((attempt, rival), (rival, attempt))
+        prompts, schema = [comparison_messages(query, a, b, criteria) for a, b in orders], _schema(PAIR)
+    return tuple(
+        _Request(messages, schema, request_bounds(pool, arm, messages, schema).cost_usd) for messages in prompts
+    )
+
+
+def _schema(verdicts: Iterable[str]) -> JsonObject:
+    """The form of a reply: the evidence first, so that the verdict follows from it."""
+    names: list[JsonValue] = list(verdicts)
+    return {
+        "type": "object",
+        "properties": {
+            "quote": {"type": "string", "maxLength": 120},
+            "reason": {"type": "string", "maxLength": 240},
+            "verdict": {"type": "string", "enum": names},
+        },
+        "required": ["quote", "reason", "verdict"],
+        "additionalProperties": False,
+    }
+
+
+def _data(text: str, longest: int) -> str:
+    """Outside text that can close no mark of any of the prompts."""
+    kept = fenced(_FENCES[0], text, longest)
+    for name in _FENCES[1:]:
+        kept = fenced(name, kept, len(kept))
+    return kept
+
+
+def _fit(parts_usd: Iterable[float], left_usd: float) -> bool:
+    """Whether these sums are within what is left, without rounding."""
+    return math.isinf(left_usd) or math.fsum((*parts_usd, -left_usd)) <= 0.0
+
+
+def _room(left_usd: float, taken_usd: Iterable[float], least_usd: float) -> float:
+    """The most that one call may cost beside what is taken; at least its own worst case, which is known to fit."""
+    taken = tuple(taken_usd)
+    room = left_usd - math.fsum(taken)
+    while room > 0.0 and not _fit((*taken, room), left_usd):
+        room = math.nextafter(room, 0.0)
+    return max(room, least_usd)

@@ -1,34 +1,43 @@
 """One spelling per claim, so that two answers can be compared as values and not as strings.
 
 "1,000.0", "$1000" and "1000 dollars" are one number; "(B)" and "B) Paris" are one option; two JSON texts are one
-value. ``normalise`` is idempotent, ``same`` is symmetric, and nothing agrees with an empty answer or a refusal.
+value; "yes" and "true" are one word. ``normalise`` and ``spell`` are idempotent, ``same`` is symmetric, and nothing
+agrees with an empty answer, a refusal or boilerplate.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 import unicodedata
-from fractions import Fraction
+from typing import TYPE_CHECKING
 
-RELATIVE_TOLERANCE = 1e-6
+from curveroute.agent.verify.quantity import (
+    NUMBER,
+    RELATIVE_TOLERANCE,
+    agree,
+    as_fraction,
+    as_number,
+    close,
+    numbers_in,
+    read_quantity,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = [
+    "FENCE", "JSON_LIMIT", "NUMBER", "REFUSAL", "RELATIVE_TOLERANCE", "as_json", "as_number", "as_value",
+    "claims_nothing", "close", "embedded_json", "normalise", "numbers_in", "parse_json", "same", "spell", "strip_marks",
+]  # fmt: skip
+
 JSON_LIMIT = 20_000
-_ABSOLUTE_TOLERANCE = 1e-9
-_UNIT_WORDS = 8
-_MAX_DIGITS = 30
 _MAX_ROUNDS = 8
+_DEEPEST = 64
 
 FENCE = re.compile(r"```[\w+-]*\n?(.*?)(?:```|\Z)", re.DOTALL)
+_VULGAR = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])")
 _FRAC = re.compile(r"\\[dt]?frac\s*\{\s*(-?\d+)\s*\}\s*\{\s*(\d+)\s*\}")
-_NUMBER_BODY = r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+|(?<=\d)\.?)(?:e[-+]?\d{1,3})?"
-NUMBER = re.compile(rf"(?<![\w.])(?=[-+]?\.?\d){_NUMBER_BODY}(?![\w])", re.ASCII | re.IGNORECASE)
-_LEADING_NUMBER = re.compile(
-    rf"^(?:about|approximately|around|exactly|~|≈|[a-z]\s*=|=)?\s*(-?)\s*[$€£]?\s*(?=[-+]?\.?\d)({_NUMBER_BODY})"
-    r"(?:\s*[%°]?\s*([^\W\d][^\d]*)?|\s*[%°$€£].{0,12})$",
-    re.ASCII | re.IGNORECASE,
-)
-_FRACTION = re.compile(r"^(?:[a-z]\s*=\s*)?([-+]?\d{1,15})\s*/\s*(\d{1,15})$", re.ASCII)
 _TIME = re.compile(r"^(\d{1,2}):(\d{2})(:\d{2})?\s*([ap])?\.?\s*(?:m\.?)?$", re.ASCII)
 _OPTION = re.compile(r"^(?:option\s+|choice\s+)?\(?([a-j])(?:\)?|[).:](?:\s.*)?|\)[.:]?\s.*)$", re.DOTALL)
 _SECOND_OPTION = re.compile(r"(?:\s|,)\(?[b-j][).:](?:\s|$)")
@@ -48,50 +57,64 @@ REFUSAL = re.compile(
 )
 
 
+_BOILERPLATE = re.compile(
+    r"(?:(?:sure|certainly|of course|okay|ok|great)[,!. ]*)?(?:(?:here is|heres|here are|below is|this is|see)"
+    r"(?: (?:the|my|your|a))?(?: (?:final|correct|complete|full|requested))?"
+    r"(?: (?:answer|solution|result|response|explanation|list|code|output|above|below))(?: you asked for)?|here you go)"
+    r"|sure|certainly|of course|(?:i )?hope (?:this|that|it) (?:helps|is helpful)\b.*|let me know\b.*|feel free to\b.*"
+    r"|(?:is there anything else|please let me know|if you have any)\b.*|it depends"
+    r"|(?:could|can|would) you (?:please )?(?:provide|share|give|clarify|specify|rephrase|send)\b.*"
+    r"|please (?:provide|share|give|clarify|specify|rephrase|send|enter|ask)\b.*"
+    r"|(?:my |your |insert |put )*answer(?: goes)? here|todo|tbd|placeholder|undefined|nan|not (?:applicable|specified)"
+)
+_TRUTH = {"yes": True, "true": True, "no": False, "false": False}
+
+
 def normalise(answer: str) -> str:
-    """One spelling per claim: numbers, fractions, times, option letters, JSON values and short strings.
+    """One spelling per claim: numbers (without their unit), fractions, times, option letters, JSON and short strings.
 
     ``""`` means that nothing is claimed. ``normalise(normalise(x)) == normalise(x)``.
     """
-    current = answer
-    for _ in range(_MAX_ROUNDS):
-        following = _normalise_once(current)
-        if following == current:
-            break
-        current = following
-    return current
+    return _settled(answer, lambda text: _spell_once(text, units=False))
+
+
+def spell(answer: str) -> str:
+    """Like :func:`normalise`, but a number keeps its unit: "12 kilometres" is "12 km". What :func:`same` reads."""
+    return _settled(answer, lambda text: _spell_once(text, units=True))
 
 
 def same(a: str, b: str) -> bool:
-    """Whether two answers agree, with a relative tolerance of 1e-6 on numbers. Nothing agrees with an empty answer."""
-    left, right = normalise(a), normalise(b)
-    if not left or not right or REFUSAL.search(left) or REFUSAL.search(right):
+    """Whether two answers agree; symmetric, and not transitive, because numbers have a tolerance and may lack a unit.
+
+    Give answers as they were written or as :func:`spell` gives them: :func:`normalise` has dropped the unit. An answer
+    that claims nothing agrees with nothing, itself included.
+    """
+    left, right = spell(a), spell(b)
+    if _empty_words(left) or _empty_words(right):
         return False
     if left == right:
         return True
-    x, y = as_value(left), as_value(right)
-    return x is not None and y is not None and close(x, y)
+    if left in _TRUTH and right in _TRUTH:
+        return _TRUTH[left] == _TRUTH[right]
+    x, y = read_quantity(left), read_quantity(right)
+    if x is not None and y is not None:
+        return agree(x, y)
+    one, other = as_json(left), as_json(right)
+    return one is not None and other is not None and _equal(one, other)
 
 
-def close(x: float, y: float) -> bool:
-    """Equality of two numbers as answers; symmetric."""
-    return math.isclose(x, y, rel_tol=RELATIVE_TOLERANCE, abs_tol=_ABSOLUTE_TOLERANCE)
+def claims_nothing(answer: str) -> bool:
+    """Whether an answer is empty, a refusal or boilerplate, which agrees with nothing."""
+    return _empty_words(spell(answer))
 
 
 def as_value(answer: str) -> float | None:
     """The number that an answer is, if it is one number or one fraction (with or without a unit)."""
-    norm = normalise(answer)
-    fraction = _FRACTION.match(norm)
-    if fraction and int(fraction[2]):
-        return int(fraction[1]) / int(fraction[2])
-    value = float(norm) if NUMBER.fullmatch(norm) else math.inf
-    return value if math.isfinite(value) else None
-
-
-def numbers_in(text: str) -> list[float]:
-    """Every number written in a text, in order."""
-    values = [float(found.replace(",", "")) for found in NUMBER.findall(text) if len(found) <= _MAX_DIGITS]
-    return [value for value in values if math.isfinite(value)]
+    quantity = read_quantity(normalise(answer))
+    try:
+        return None if quantity is None else float(quantity.value)
+    except OverflowError:
+        return None
 
 
 def strip_marks(text: str) -> str:
@@ -132,7 +155,23 @@ def as_json(text: str) -> object | None:
         json.dumps(value, allow_nan=False)
     except (ValueError, RecursionError):
         return None
-    return value
+    return value if _shallow(value) else None
+
+
+def _shallow(value: object) -> bool:
+    """Whether a JSON value is nested no deeper than anything that an answer means."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [inner for one in level for inner in _inside(one)]
+        if not level:
+            return True
+    return False
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def embedded_json(text: str) -> str | None:
@@ -149,17 +188,50 @@ def embedded_json(text: str) -> str | None:
     return None
 
 
-def _normalise_once(answer: str) -> str:
+def _settled(answer: str, once: Callable[[str], str]) -> str:
+    current = answer
+    for _ in range(_MAX_ROUNDS):
+        following = once(current)
+        if following == current:
+            break
+        current = following
+    return current
+
+
+def _spell_once(answer: str, *, units: bool) -> str:
     value = as_json(answer)
     if value is not None:
         return json.dumps(_canonical(value), sort_keys=True, ensure_ascii=True)
-    text = _FRAC.sub(r"\1/\2", unicodedata.normalize("NFKC", answer))
+    text = _FRAC.sub(r"\1/\2", unicodedata.normalize("NFKC", _VULGAR.sub(" ", answer)))
     text = strip_marks(text).casefold().replace("−", "-").replace("⁄", "/")
-    exact = _as_fraction(text) or _as_time(text) or as_number(text)
+    exact = as_fraction(text) or _as_time(text) or as_number(text, units=units)
     if exact is not None:
         return exact
     option = None if _SECOND_OPTION.search(text) else _OPTION.match(text)
     return option[1] if option else _plain(text)
+
+
+def _empty_words(spelling: str) -> bool:
+    return not spelling or bool(REFUSAL.search(spelling)) or bool(_BOILERPLATE.fullmatch(spelling))
+
+
+def _equal(one: object, other: object) -> bool:
+    """Equality of JSON values; numbers within the tolerance, and a boolean is no number."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    if isinstance(one, float) or isinstance(other, float):
+        numbers = [x for x in (one, other) if isinstance(x, int | float) and not isinstance(x, bool)]
+        return len(numbers) == 2 and _close_numbers(*numbers)  # noqa: PLR2004 - both of them
+    return type(one) is type(other) and one == other
+
+
+def _close_numbers(x: float, y: float) -> bool:
+    try:
+        return close(x, y)
+    except OverflowError:  # a whole number beyond all floats is near none
+        return False
 
 
 def _plain(text: str) -> str:
@@ -177,13 +249,6 @@ def _canonical(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _as_fraction(text: str) -> str | None:
-    match = _FRACTION.match(text)
-    if not match or not int(match[2]):
-        return None
-    return str(Fraction(int(match[1]), int(match[2])))
-
-
 def _as_time(text: str) -> str | None:
     match = _TIME.match(text)
     if not match:
@@ -192,27 +257,3 @@ def _as_time(text: str) -> str | None:
     if match[4]:
         hour = hour % 12 + (12 if match[4] == "p" else 0)
     return f"{hour:02d}:{match[2]}{match[3] or ''}"
-
-
-def as_number(text: str) -> str | None:
-    """The canonical decimal of a text that is one number, perhaps with a unit; no number is rounded."""
-    match = _LEADING_NUMBER.match(text)
-    if not match or (match[3] and len(match[3].split()) > _UNIT_WORDS):
-        return None
-    written = match[2].replace(",", "").lstrip("+")
-    if len(written) > _MAX_DIGITS:
-        return None
-    exact = Fraction(written if written[-1] != "." else written[:-1])
-    exact = -exact if match[1] else exact
-    return _decimal(exact)
-
-
-def _decimal(exact: Fraction) -> str | None:
-    places = 0
-    while exact.denominator != 1 and (exact * 10**places).denominator != 1:
-        places += 1
-    digits = str(abs(exact * 10**places).numerator).rjust(places + 1, "0")
-    if len(digits) > _MAX_DIGITS:
-        return None
-    sign = "-" if exact < 0 else ""
-    return sign + (f"{digits[:-places]}.{digits[-places:]}" if places else digits)

@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 SETTINGS = {"judge": "big", "judge_reliability": 0.9}
 
 
-def word(verdict: str, reason: str = "I checked it.") -> str:
-    return json.dumps({"reason": reason, "verdict": verdict})
+def word(verdict: str, reason: str = "I checked it.", quote: str = "Answer:") -> str:
+    return json.dumps({"quote": quote, "reason": reason, "verdict": verdict})
 
 
 def run(house: type[House], reply: Any, pool_settings: dict[str, Any] = SETTINGS, **settings: Any) -> Route:
+    """One answer that may be followed by another arm's, and is not when nothing is said against it."""
     chat = house.chat(lambda call: reply if call.schema is not None else "Answer: Lisbon")
-    pool = house.pool({"small": (0.5, 0.6, 0.1), "big": (0.5, 0.8, 1.0)}, budgets=(16,), **pool_settings)
+    models = {"small": (0.6, 0.6, 0.1), "big": (0.5, 0.8, 1.0)}
+    pool = house.pool(models, budgets=(16, 64), verifier_reliability=0.0, **pool_settings)
     return house.router(pool, chat, **{"tradeoff": 0.02, "allow": ("small",), "plan": False} | settings).invoke(
         house.query
     )
@@ -57,10 +59,10 @@ def test_what_the_judge_says_is_in_the_verdict(house: type[House]) -> None:
     wrong = run(house, word("wrong", "Lisbon is not the capital."))
     verdict = wrong.attempts[0].verdict
     assert verdict is not None
-    assert (verdict.reason, verdict.detail) == ("wrong", "judge: wrong: Lisbon is not the capital.")
+    assert (verdict.reason, verdict.detail) == ("wrong", "judge: wrong: Lisbon is not the capital. (“Answer:”)")
     right = run(house, word("right", "It is.")).attempts[0].verdict
     assert right is not None
-    assert (right.reason, right.detail) == ("ok", "judge: right: It is.")
+    assert (right.reason, right.detail) == ("ok", "judge: right: It is. (“Answer:”)")
 
 
 @pytest.mark.parametrize("reply", ["Looks right to me.", "", "7" * 5000, word("maybe"), '{"verdict": "right"}'])
@@ -71,6 +73,13 @@ def test_prose_is_no_word_but_is_paid(house: type[House], reply: str) -> None:
     verdict = route.attempts[0].verdict
     assert verdict is not None
     assert "not the JSON" in verdict.detail
+
+
+@pytest.mark.parametrize("reply", [word("cannot judge"), word("right", quote="")])
+def test_a_judge_that_cannot_judge_or_has_no_evidence_changes_nothing(house: type[House], reply: str) -> None:
+    route = run(house, reply)
+    assert score(route) == score(run(house, reply, judge=False))
+    assert judged(route)[0].cost_usd > 0
 
 
 def test_a_judge_that_fails_changes_nothing(house: type[House]) -> None:
@@ -102,14 +111,29 @@ def test_every_attempt_is_judged_at_most_once(house: type[House], reply: str) ->
 
 
 def test_a_judges_word_stays_while_the_run_goes_on(house: type[House]) -> None:
-    chat = house.chat(lambda call: word("wrong") if call.schema is not None else f"Answer: {call.arm.model}")
-    route = house.router(house.pool(**SETTINGS), chat, tradeoff=0.05, plan=False).invoke(house.query)
-    spoken_of = {attempt.attempt_id.removesuffix(".judge") for attempt in judged(route)}
+    def reply(call: Any) -> str:
+        if call.schema is None:
+            return f"Answer: {call.arm.model}"
+        beside = "neither" in call.schema["properties"]["verdict"]["enum"]
+        return word("neither" if beside else "wrong")
+
+    route = house.router(house.pool(**SETTINGS), house.chat(reply), tradeoff=0.05, plan=False).invoke(house.query)
+    names = [call.attempt_id.removesuffix(".swapped").partition(".judge") for call in judged(route)]
+    spoken_of = {name for one, _, other in names for name in (one, other.removeprefix(".vs.")) if name}
     assert len(spoken_of) > 1
     for attempt in route.attempts:
         if attempt.attempt_id in spoken_of:
             assert attempt.verdict is not None
             assert dict(attempt.verdict.signals)["judged"] < 0
+
+
+def test_an_answer_that_stands_whatever_is_said_of_it_is_not_judged(house: type[House]) -> None:
+    """No other arm could follow: it was shown as it was written."""
+    pool = house.pool({"small": (0.6, 0.6, 0.1)}, budgets=(16,), judge="small", judge_reliability=0.9)
+    chat = house.chat(lambda call: word("wrong") if call.schema is not None else "Answer: Lisbon")
+    route = house.router(pool, chat, tradeoff=0.02, plan=False).invoke(house.query)
+    assert route.decisions[0].committed
+    assert not judged(route)
 
 
 def test_a_cap_that_does_not_hold_the_judge_does_without_it(house: type[House]) -> None:
