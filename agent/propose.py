@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from curveroute.agent.decide import USD_PER_PRICE, rank
 from curveroute.agent.errors import PoolError, PredictorError, QueryError
+from curveroute.agent.looking.looking import Looking
 from curveroute.agent.pool.pool import input_tokens_bound, input_tokens_prior
 from curveroute.agent.types import Arm, Estimate, Usage
+from curveroute.agent.verify.jury import Jury
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,9 +52,12 @@ class Outlooker:
 
     def __init__(self, pool: Pool, predictor: Predictor | None) -> None:
         self.pool = pool
-        measured = {} if predictor is None else predictor.calibrator_
-        self.reliability = measured.get("reliability", pool.spec.verifier_reliability)
+        learned = None if predictor is None else predictor.looking_
+        self.looking = learned or Looking(Jury.unfitted())
+        measured = self.looking.calibrator.reliability
+        self.reliability = pool.spec.verifier_reliability if measured is None else measured
         self._index = {arm: position for position, arm in enumerate(pool.arms)}
+        self._own = {id(arm): position for position, arm in enumerate(pool.arms)}  # the pool keeps them alive
         known = set() if predictor is None else {arm.model for arm in predictor.arms_}
         self._learned = [arm for arm in pool.arms if arm.model in known]
         if predictor is not None and not self._learned:
@@ -64,7 +69,7 @@ class Outlooker:
         self.needs_embedding = self._view is not None
         self._base = _prior_arrays(pool, known)
         self._positions = self.places(self._learned)
-        self._tariff = _tariff(pool)
+        self._tariff, self._pace = _tariff(pool), _pace(pool)
         self._seen: dict[tuple[tuple[str, str], ...], _Prompts] = {}
         self._covariance = _prior_covariance(pool)
         if self._view is not None:
@@ -75,11 +80,17 @@ class Outlooker:
 
     def places(self, arms: Sequence[Arm]) -> Places:
         """(n,) where these arms stand among the pool's."""
-        return np.array([self._index[arm] for arm in arms], dtype=np.intp)
+        found = [self._own.get(id(arm)) for arm in arms]  # an arm of the pool itself is found by what it is, sooner
+        if None in found:
+            found = [self._index[arm] for arm in arms]
+        return np.array(found, dtype=np.intp)
 
-    def covariance(self, places: Places) -> Floats:
-        """(n, n) covariance of the qualities of the arms at these places, from the residuals of training."""
-        return np.asarray(self._covariance[places[:, None], places])
+    def covariance(self, places: Places, others: Places | None = None) -> Floats:
+        """(n, n) covariance of the qualities of the arms at these places, from the residuals of training.
+
+        With ``others``, (n, m) of each with those at other places.
+        """
+        return np.asarray(self._covariance[places[:, None], places if others is None else others])
 
     def worst_usd(self, query: Query, places: Places) -> Floats:
         """(n,) the most that one request of each arm can cost: ``request_bounds`` of all of them at once."""
@@ -98,6 +109,7 @@ class Outlooker:
 
         Raises:
             QueryError: no model's context window holds the query.
+            PredictorError: no arm that can read the query has a finite estimate.
         """
         quality, tokens, std = self._expected(vector)
         prompts, at = self._prompts(query), self.places(arms)
@@ -113,10 +125,16 @@ class Outlooker:
                 cost[at],
                 tradeoff=tradeoff,
                 reference_cost_usd=self.reference_cost_usd,
-                eligible=prompts.can_read[at],
+                eligible=prompts.can_read[at] & np.isfinite(std[at]),
             )
         ]
-        columns = (quality, std, prompts.tokens, tokens, cost)
+        if not ranked.size:
+            raise PredictorError(
+                f"the predictor has no finite estimate of any arm of pool {self.pool.name!r} for this query; check the "
+                "embedder, or train the predictor again"
+            )
+        latency = prompts.reading_s + tokens * self._pace.output
+        columns = (quality, std, prompts.tokens, tokens, cost, latency)
         figures = zip(*(column[ranked].tolist() for column in columns), strict=True)
         return tuple(Estimate(self.pool.arms[place], *row) for place, row in zip(ranked.tolist(), figures, strict=True))
 
@@ -140,7 +158,7 @@ class Outlooker:
         key = tuple((message["role"], message["content"]) for message in query.messages)
         found = self._seen.get(key)
         if found is None:
-            found = _prompts(self.pool, self._tariff, query)
+            found = _prompts(self.pool, self._tariff, self._pace, query)
             if len(self._seen) >= _QUERIES_KEPT:
                 self._seen.clear()
             self._seen[key] = found
@@ -170,16 +188,32 @@ def _tariff(pool: Pool) -> _Tariff:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Pace:
+    """How long each arm of a pool takes, in seconds: until it begins, and a token read and written, (A,) each."""
+
+    first: Floats
+    input: Floats
+    output: Floats
+
+
+def _pace(pool: Pool) -> _Pace:
+    speeds = [pool.model(arm.model).speed for arm in pool.arms]
+    rows = [(speed.first_token_s, 1 / speed.input_tokens_per_s, 1 / speed.output_tokens_per_s) for speed in speeds]
+    return _Pace(*np.array(rows, dtype=np.float64).T)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Prompts:
-    """One query's prompts, (A,) each: about how long, their price, what one request can cost, is there room."""
+    """One query's prompts, (A,) each: about how long, price, seconds to the first token, worst case, is there room."""
 
     tokens: Places
     input_usd: Floats
+    reading_s: Floats
     worst_usd: Floats
     can_read: NDArray[np.bool_]
 
 
-def _prompts(pool: Pool, tariff: _Tariff, query: Query) -> _Prompts:
+def _prompts(pool: Pool, tariff: _Tariff, pace: _Pace, query: Query) -> _Prompts:
     lengths: dict[Budget, tuple[int, int]] = {}
     for arm in pool.arms:
         if arm.budget not in lengths:  # prompts differ by budget alone
@@ -189,7 +223,8 @@ def _prompts(pool: Pool, tariff: _Tariff, query: Query) -> _Prompts:
     room = tariff.window - prior
     limit = np.maximum(np.minimum(room, tariff.most_output), 1.0)
     worst = USD_PER_PRICE * (bound * tariff.dearest_input + limit * tariff.output)
-    return _Prompts(prior, USD_PER_PRICE * prior * tariff.input, worst, room >= tariff.least_room)
+    reading = pace.first + prior * pace.input
+    return _Prompts(prior, USD_PER_PRICE * prior * tariff.input, reading, worst, room >= tariff.least_room)
 
 
 def _prior_covariance(pool: Pool) -> Floats:

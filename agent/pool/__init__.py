@@ -2,7 +2,7 @@
 
 from curveroute.agent.pool.load import list_pools, load_pool
 from curveroute.agent.pool.pool import Pool
-from curveroute.agent.pool.spec import BudgetSpec, ModelSpec, PoolSpec, PriceSpec, SourceSpec, WeightsSpec
+from curveroute.agent.pool.spec import BudgetSpec, ModelSpec, PoolSpec, PriceSpec, SourceSpec, SpeedSpec, WeightsSpec
 
 __all__ = [
     "BudgetSpec",
@@ -11,6 +11,7 @@ __all__ = [
     "PoolSpec",
     "PriceSpec",
     "SourceSpec",
+    "SpeedSpec",
     "WeightsSpec",
     "list_pools",
     "load_pool",

@@ -13,6 +13,8 @@ from curveroute.agent.types import Capability
 Tokens = Annotated[int, Field(gt=0, le=10_000_000)]
 UsdPerMillion = Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
+TokensPerSecond = Annotated[float, Field(gt=0, le=10_000_000, allow_inf_nan=False)]
 SETTLED = frozenset(
     {"model", "messages", "max_tokens", "max_completion_tokens", "n", "best_of", "stream", "stream_options"}
     | {"response_format", "seed", "temperature", "logprobs", "extra_body"}
@@ -31,6 +33,20 @@ class PriceSpec(_Strict):
     input: UsdPerMillion
     output: UsdPerMillion
     cached_input: UsdPerMillion | None = None
+
+
+class SpeedSpec(_Strict):
+    """How fast one call goes; what a pool leaves out is about usual for a hosted model.
+
+    Attributes:
+        first_token_s: the wait before anything comes, whatever the prompt's length: network, queue.
+        input_tokens_per_s: how fast the prompt is read.
+        output_tokens_per_s: how fast the answer is written.
+    """
+
+    first_token_s: Seconds = 0.3
+    input_tokens_per_s: TokensPerSecond = 2000.0
+    output_tokens_per_s: TokensPerSecond = 60.0
 
 
 class SourceSpec(_Strict):
@@ -89,6 +105,7 @@ class ModelSpec(_Strict):
         budgets: the pool's budgets that this model is offered at, when not all.
         concurrency: calls in flight at most.
         limit_field: the request's name for the token limit; newer endpoints say ``max_completion_tokens``.
+        speed: how long a call is expected to take.
         prior: expected quality by budget, for when no predictor knows this model.
         extra_body: further fields of every request to this model, as its endpoint wants them; none of ``SETTLED``.
     """
@@ -106,6 +123,7 @@ class ModelSpec(_Strict):
     concurrency: int = Field(default=8, ge=1, le=1024)
     timeout_s: float = Field(default=120.0, gt=0, le=3600)
     limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    speed: SpeedSpec = SpeedSpec()
     prior: tuple[CurvePoint, ...] = ()
     weights: WeightsSpec | None = None
     extra_body: dict[str, JsonValue] = Field(default_factory=dict)
@@ -189,7 +207,7 @@ class PoolSpec(_Strict):
     predictor: str | None = None
     planner: str | None = None
     judge: str | None = None
-    planner_lift: Share = 0.05
+    planner_lift: Share = 0.0
     judge_reliability: Share = 0.2
     verifier_reliability: Share = 0.5
     budgets: tuple[BudgetSpec, ...] = Field(min_length=1)

@@ -14,7 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from curveroute.agent.errors import PoolError, QueryError
-from curveroute.agent.pool import Pool, PoolSpec, PriceSpec, list_pools, load_pool
+from curveroute.agent.pool import Pool, PoolSpec, PriceSpec, SpeedSpec, list_pools, load_pool
 from curveroute.agent.pool.pool import check_query, input_tokens_bound, input_tokens_prior
 from curveroute.agent.pool.spec import SETTLED, BudgetSpec, CurvePoint, ModelSpec, SourceSpec, WeightsSpec
 from curveroute.agent.types import Arm, Message, ModelId, Query
@@ -126,13 +126,45 @@ def test_the_large_local_pool_is_the_local_one_and_one_model_more() -> None:
     assert len(weights.sources[1].packages) == 22
 
 
+def test_the_local_pools_say_how_fast_they_were_measured_to_be() -> None:
+    pool = load_pool("local-large")
+    speeds = {name: pool.model(name).speed for name in pool.models}
+    assert {name: (one.input_tokens_per_s, one.output_tokens_per_s) for name, one in speeds.items()} == {
+        "smollm2-135m": (306, 42),
+        "qwen2.5-coder-0.5b": (154, 25),
+        "qwen2.5-coder-1.5b": (75, 20),
+    }
+    assert load_pool("openai").model("gpt-4.1").speed == SpeedSpec()
+
+
+def test_a_speed_may_be_given_in_part() -> None:
+    speed = pool_with(speed={"output_tokens_per_s": 5}).model("small").speed
+    assert (speed.first_token_s, speed.input_tokens_per_s, speed.output_tokens_per_s) == (0.3, 2000, 5)
+
+
 # Faults of a file: each names the file, the key and what to do
 
 
 FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "malformed TOML": (HEAD + "models = [", ("not valid TOML", "line", "correct")),
     "an unknown key": (HEAD + "colour = 1\n" + SMALL, ("colour", "Extra inputs", "remove it or correct its name")),
-    "an unknown key of a model": (HEAD + SMALL + "speed = 3\n", ("models[0] (small).speed", "remove it or correct")),
+    "an unknown key of a model": (HEAD + SMALL + "colour = 3\n", ("models[0] (small).colour", "remove it or correct")),
+    "a speed that is none": (
+        HEAD + SMALL + "speed = { output_tokens_per_s = 0 }\n",
+        ("models[0] (small).speed.output_tokens_per_s", "greater than 0", "got '0'"),
+    ),
+    "a speed without an end": (
+        HEAD + SMALL + "speed = { input_tokens_per_s = inf }\n",
+        ("models[0] (small).speed.input_tokens_per_s", "finite"),
+    ),
+    "a wait that is no number": (
+        HEAD + SMALL + "speed = { first_token_s = nan }\n",
+        ("models[0] (small).speed.first_token_s", "finite"),
+    ),
+    "a wait that ended before it began": (
+        HEAD + SMALL + "speed = { first_token_s = -1 }\n",
+        ("models[0] (small).speed.first_token_s", "greater than or equal to 0"),
+    ),
     "no models": (HEAD, ("models", "required", "add it")),
     "an empty list of models": ("models = []\n" + HEAD, ("models", "at least 1")),
     "no budgets": ('name = "x"\nsystem = "s"\n' + SMALL, ("budgets", "required")),
@@ -416,7 +448,10 @@ def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     assert load_pool(written(tmp_path, "\ufeff" + HEAD + SMALL)).name == "mine"
 
 
-@pytest.mark.parametrize("spec", [PoolSpec, BudgetSpec, ModelSpec, PriceSpec, WeightsSpec, SourceSpec, CurvePoint])
+SPECS = [PoolSpec, BudgetSpec, ModelSpec, PriceSpec, SpeedSpec, WeightsSpec, SourceSpec, CurvePoint]
+
+
+@pytest.mark.parametrize("spec", SPECS)
 def test_the_page_on_pools_names_every_key(spec: type[BaseModel]) -> None:
     page = (Path(__file__).parents[2] / "docs" / "pools.md").read_text(encoding="utf-8")
     words = set(re.findall(r"[a-z0-9_]+", " ".join(line for line in page.splitlines() if line.startswith("| "))))

@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 
 from curveroute.agent.decide import score
 from curveroute.agent.errors import PoolError, PredictorError, QueryError
+from curveroute.agent.looking.looking import Looking
 from curveroute.agent.pool import Pool, PoolSpec
 from curveroute.agent.predictor import Predictor
 from curveroute.agent.probe import request_bounds
 from curveroute.agent.propose import PRIOR_CORRELATION, PRIOR_STD, Outlooker
 from curveroute.agent.types import Message, Query
+from curveroute.agent.verify.jury import Jury
+from curveroute.agent.verify.scale import Calibrator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,6 +93,33 @@ def test_an_estimates_cost_is_prompt_plus_expected_tokens(house: type[House]) ->
         assert one.cost_usd == pytest.approx((one.input_tokens * input_price + one.output_tokens * output_price) * 1e-6)
         assert 0 <= one.quality <= 1
         assert one.quality_std > 0
+
+
+def paced(house: type[House], **speed: float) -> Pool:
+    """The toy pool, where the small model's speed is given and the big one's is not."""
+    document = house.pool(budgets=(16, 64, None)).spec.model_dump()
+    document["models"][0]["speed"] = speed
+    spec = PoolSpec.model_validate(document)
+    return Pool(spec, prices={model.id: model.prices for model in spec.models if model.prices is not None})
+
+
+@PROPERTY
+@given(first=st.floats(0, 100), reading=st.floats(0.1, 1e6), writing=st.floats(0.1, 1e6), heads=st.booleans())
+def test_an_estimates_latency_is_the_wait_and_then_reading_and_writing(
+    house: type[House], first: float, reading: float, writing: float, heads: bool
+) -> None:
+    pool = paced(house, first_token_s=first, input_tokens_per_s=reading, output_tokens_per_s=writing)
+    for one in outlook(pool, predictor=fitted(pool.arms) if heads else None):
+        wait, read, write = (first, reading, writing) if one.arm.model == "small" else (0.3, 2000, 60)
+        assert one.latency_s == pytest.approx(wait + one.input_tokens / read + one.output_tokens / write)
+
+
+def test_a_slower_model_and_a_longer_question_take_longer(house: type[House]) -> None:
+    slow = {one.arm: one.latency_s for one in outlook(paced(house, output_tokens_per_s=10))}
+    usual = {one.arm: one.latency_s for one in outlook(paced(house))}
+    longer = {one.arm: one.latency_s for one in outlook(paced(house), asking("word " * 500))}
+    assert all(slow[arm] > usual[arm] if arm.model == "small" else slow[arm] == usual[arm] for arm in usual)
+    assert all(longer[arm] > usual[arm] for arm in usual)
 
 
 def test_only_allowed_arms_are_proposed(house: type[House]) -> None:
@@ -178,7 +208,18 @@ class TestHeads:
         predictor = fitted(pool.arms, dearest=0.07)
         assert Outlooker(pool, predictor).reference_cost_usd == pytest.approx(0.07)
         assert Outlooker(pool, predictor).reliability == 0.25
-        assert Outlooker(pool, predictor.with_calibrator({"reliability": 0.6})).reliability == 0.6
+        measured = Looking(Jury.unfitted(), calibrator=Calibrator({}, reliability=0.6))
+        assert Outlooker(pool, predictor.with_looking(measured)).reliability == 0.6
+
+    def test_what_was_learned_of_looking_is_the_predictors(self, house: type[House]) -> None:
+        pool = house.pool()
+        predictor, looking = fitted(pool.arms), Looking(Jury.unfitted())
+        assert Outlooker(pool, predictor.with_looking(looking)).looking is looking
+        for nothing in (None, predictor):
+            found = Outlooker(pool, nothing).looking
+            assert found.courses == ()
+            assert found.course(0.5, "any") is None
+            assert found.jury.models == ()
 
     def test_a_predictor_of_other_models_is_refused(self, house: type[House]) -> None:
         strangers = house.pool({"other": (0.5, 0.6, 1.0)})
