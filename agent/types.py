@@ -59,7 +59,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What is expected of one arm on one query, before it is asked."""
+    """What is expected of one arm on one query, before it is asked; ``latency_s`` is one call's, waiting included."""
 
     arm: Arm
     quality: float
@@ -67,6 +67,7 @@ class Estimate:
     input_tokens: int
     output_tokens: float
     cost_usd: float
+    latency_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,16 +123,41 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why one candidate was not chosen; ``net_gain`` is in units of the score, ``None`` if not computed."""
+    """Why one candidate was not chosen at one step, with the figures behind it; ``None`` where none was computed.
+
+    Attributes:
+        net_gain: what the rule compared, in units of the score: the gain less the price, weighed by the tradeoff.
+        gain: expected gain in the probability that the best answer is right, before it is weighed.
+        price: expected cost of one call in units of the pool's reference cost, before it is weighed.
+        probability: believed probability that this arm answers rightly, after all verdicts so far.
+    """
 
     arm: Arm
     reason: str
     net_gain: float | None = None
+    gain: float | None = None
+    price: float | None = None
+    probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """A tradeoff at which the choice of a step would have been another one: these arms, or none to stop, and why."""
+
+    tradeoff: float
+    arms: tuple[Arm, ...]
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the rule chose at one step: arms to try next, or none when it stops, and why each other one lost."""
+    """What the rule chose at one step: arms to try next, or none when it stops, and why each other one lost.
+
+    Attributes:
+        rejected: every other candidate, in the order of the candidates.
+        flips: the nearest tradeoffs below and above the run's at which the choice would be another one.
+        policy: the rule that decided: ``"learned"``, ``"closed-form"`` or ``"plan"``.
+    """
 
     step: int
     arms: tuple[Arm, ...]
@@ -139,3 +165,5 @@ class Decision:
     status: Status | None = None
     committed: bool = False
     rejected: tuple[Rejection, ...] = field(default=())
+    flips: tuple[Flip, ...] = field(default=())
+    policy: str = "closed-form"

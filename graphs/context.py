@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from curveroute.agent.ledger import LedgerPort
     from curveroute.agent.pool import Pool
     from curveroute.agent.propose import Outlooker
-    from curveroute.agent.verify.calibrate import Calibrator
+    from curveroute.agent.verify.found import Verifier
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Parts:
 
     Attributes:
         outlooker: predicts an estimate for every arm of the pool.
-        calibrator: turns a verdict's signals into a probability.
+        verifiers: the user's own, beside those of the house.
         stop_servers: ends the local model servers that were started for these parts.
     """
 
@@ -41,9 +41,9 @@ class Parts:
     chat: Chat
     embedder: Embedder
     outlooker: Outlooker
-    calibrator: Calibrator
     ledger: LedgerPort
     stop_servers: Callable[[], None] | None = None
+    verifiers: tuple[Verifier, ...] = ()
 
     async def aclose(self) -> None:
         """Close what the running event loop holds, stop local servers, and close the ledger."""
@@ -60,6 +60,9 @@ class Context:
     Attributes:
         tradeoff: λ, from 0 (quality only) to 1 (cost only).
         max_cost_usd: hard cap on everything the run spends; none: no cap.
+        seconds_usd: what a second of waiting is worth, USD; 0: latency does not count.
+        max_error: accept only answers of a score at which at most this share is wrong, as calibrated; none: no promise.
+        policy: ``closed-form`` leaves aside what was learned of looking; none: it is followed where there is any.
         plan: let the pool's planner speak when it pays.
         judge: let the pool's judge speak when it pays.
         allow: only these models; empty: all.
@@ -70,6 +73,9 @@ class Context:
 
     tradeoff: float = 0.5
     max_cost_usd: float | None = None
+    seconds_usd: float = 0.0
+    max_error: float | None = None
+    policy: str | None = None
     plan: bool = True
     judge: bool = True
     allow: tuple[str, ...] = ()
@@ -86,6 +92,15 @@ class Context:
             raise SettingError(
                 f"max_cost_usd is {self.max_cost_usd!r}; give a positive number of USD, or none for no cap"
             )
+        if not (_is_number(self.seconds_usd) and 0 <= self.seconds_usd < float("inf")):
+            raise SettingError(
+                f"seconds_usd is {self.seconds_usd!r}; give what a second of waiting is worth in USD, "
+                "0 when it does not count"
+            )
+        if self.max_error is not None and not (_is_number(self.max_error) and 0 < self.max_error < 1):
+            raise SettingError(f"max_error is {self.max_error!r}; give a share between 0 and 1, or none for no promise")
+        if self.policy not in {None, "learned", "closed-form"}:
+            raise SettingError(f"policy is {self.policy!r}; give learned or closed-form, or none for the pool's own")
         for name in ("plan", "judge"):
             if not isinstance(getattr(self, name), bool):
                 raise SettingError(f"{name} is {getattr(self, name)!r}; give true or false")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from typing_extensions import TypedDict
 
+from curveroute.graphs.traces import trace_event
+
 if TYPE_CHECKING:
     from langgraph.runtime import Runtime
 
@@ -74,5 +76,6 @@ RunEvent = CandidatesEvent | PlanEvent | ProbeEvent | TokenEvent | VerdictEvent 
 
 
 def emit(runtime: Runtime[Context], event: RunEvent) -> None:
-    """Tell whoever listens; costs next to nothing when nobody does."""
+    """Tell whoever listens, traces included; costs next to nothing when nobody does."""
     runtime.stream_writer(event)
+    trace_event(event)

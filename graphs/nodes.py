@@ -19,12 +19,13 @@ from curveroute.agent.plan import make_plan, ranking_plan, read_plan
 from curveroute.agent.pool.pool import check_query
 from curveroute.agent.probe import ask_arm, cancelled
 from curveroute.agent.review import Panel, review_run
-from curveroute.agent.step import Inquiry, is_answer, left_usd, next_turn, spent_usd
+from curveroute.agent.step import Inquiry, best_attempt, check_knobs, left_usd, next_turn, spent_usd
 from curveroute.agent.types import Attempt, AttemptId, Query, RunId
 from curveroute.graphs.context import Context, Parts
 from curveroute.graphs.conversation import conversation_of
 from curveroute.graphs.events import emit
 from curveroute.graphs.state import Output, ProbeInput, State, Update
+from curveroute.graphs.traces import trace_decision
 
 if TYPE_CHECKING:
     from curveroute.agent.ledger.events import Event
@@ -45,11 +46,19 @@ class Nodes:
         context, parts = self._given(runtime)
         query = Query(tuple(conversation_of(state.get("messages") or [])))
         check_query(query)
+        check_knobs(parts.outlooker, context)
         arms = parts.pool.restricted(context.allow, context.deny)
         vector = (await parts.embedder.embed([query.text]))[0] if parts.outlooker.needs_embedding else None
         candidates = parts.outlooker.estimates(vector, query, arms, context.tradeoff)
         run_id = context.run_id or RunId(uuid.uuid4().hex)
-        start = RunStart(run_id, parts.pool.name, query.text, context.tradeoff, context.max_cost_usd)
+        start = RunStart(
+            run_id,
+            parts.pool.name,
+            query.text,
+            context.tradeoff,
+            context.max_cost_usd,
+            seconds_usd=context.seconds_usd,
+        )
         await parts.ledger.start_run(start)
         emit(runtime, {"type": "candidates", "run_id": run_id, "candidates": candidates})
         return {
@@ -119,7 +128,7 @@ class Nodes:
         context, parts = self._given(runtime)
         inquiry = Inquiry(state["run_id"], state["query"], state["candidates"], state["plan"], context)
         reviewed = await review_run(
-            Panel(parts.pool, parts.chat, parts.outlooker, parts.calibrator, parts.ledger.made),
+            Panel(parts.pool, parts.chat, parts.outlooker, parts.ledger.made, parts.embedder, parts.verifiers),
             inquiry,
             tuple(state["attempts"].values()),
             len(state["decisions"]) + 1,
@@ -135,6 +144,7 @@ class Nodes:
         await parts.ledger.record(state["run_id"], *_made(parts, reviewed.judged), *verdicts, decision)
         for attempt in reviewed.changed:
             emit(runtime, {"type": "verdict", "attempt": attempt})
+        trace_decision(decision)
         return {
             "attempts": _by_id((*reviewed.judged, *reviewed.changed)),
             "turn": reviewed.turn,
@@ -181,16 +191,6 @@ class Nodes:
             message = "the graph has no parts: pass Context(parts=…), or bind them with build(Context(parts=…))"
             raise TypeError(message)
         return context, parts
-
-
-def best_attempt(attempts: tuple[Attempt, ...]) -> Attempt | None:
-    """The answer with the highest verdict; of equals the later one, which was chosen knowing the earlier."""
-    answers = [attempt for attempt in attempts if is_answer(attempt) and attempt.error is None]
-    return max(reversed(answers), key=_score, default=None)
-
-
-def _score(attempt: Attempt) -> float:
-    return -1.0 if attempt.verdict is None else attempt.verdict.score
 
 
 def _made(parts: Parts, attempts: tuple[Attempt, ...]) -> list[Event]:

@@ -17,6 +17,7 @@ from curveroute.agent.types import (
     AttemptId,
     Decision,
     Estimate,
+    Flip,
     Message,
     Plan,
     Query,
@@ -27,7 +28,7 @@ from curveroute.agent.types import (
     Verdict,
 )
 
-STATE_TYPES = (Arm, Ask, Attempt, Decision, Estimate, Plan, Query, Rejection, Turn, Usage, Verdict)
+STATE_TYPES = (Arm, Ask, Attempt, Decision, Estimate, Flip, Plan, Query, Rejection, Turn, Usage, Verdict)
 """Every class that a checkpoint of this graph holds: ``JsonPlusSerializer(allowed_msgpack_modules=STATE_TYPES)``.
 
 A serializer without the list warns about each of them. With ``LANGGRAPH_STRICT_MSGPACK=true`` LangGraph finds them by

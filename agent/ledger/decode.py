@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from curveroute.agent.ledger.events import Collected, Totals
+from curveroute.agent.ledger.losers import read_losers
 from curveroute.agent.ledger.records import AttemptRecord, DecisionRecord, RunRecord, VerdictRecord
 from curveroute.agent.types import (
     Arm,
@@ -12,9 +13,9 @@ from curveroute.agent.types import (
     AttemptId,
     Decision,
     Estimate,
+    Flip,
     ModelId,
     Plan,
-    Rejection,
     RunId,
     Usage,
     Verdict,
@@ -47,6 +48,7 @@ def run_record(row: RunRow) -> RunRecord:
         totals=Totals(row.cost_usd, row.input_tokens, row.output_tokens, row.attempts),
         plan=None if row.plan is None else _plan(row.plan),
         candidates=tuple(_estimate(item) for item in row.candidates or ()),
+        seconds_usd=row.seconds_usd or 0.0,
     )
 
 
@@ -85,7 +87,9 @@ def decision_record(row: DecisionRow) -> DecisionRecord:
         reason=row.reason,
         status=cast("Any", row.status),
         committed=row.committed,
-        rejected=tuple(Rejection(_arm(item), item["reason"], item["net_gain"]) for item in row.rejected),
+        rejected=read_losers(row.rejected),
+        flips=tuple(_flip(item) for item in row.flips or ()),
+        policy=row.policy or "closed-form",
     )
     return DecisionRecord(decision, row.created_at)
 
@@ -108,6 +112,10 @@ def _arm(item: Mapping[str, Any]) -> Arm:
     return Arm(ModelId(item["model"]), item["budget"])
 
 
+def _flip(item: Mapping[str, Any]) -> Flip:
+    return Flip(item["tradeoff"], tuple(_arm(arm) for arm in item["arms"]), item["reason"])
+
+
 def _plan(item: Mapping[str, Any]) -> Plan:
     arms = tuple(_arm(arm) for arm in item["arms"])
     return Plan(arms, item["probe"], item["criteria"], item["source"], item["reason"])
@@ -121,4 +129,5 @@ def _estimate(item: Mapping[str, Any]) -> Estimate:
         input_tokens=item["input_tokens"],
         output_tokens=item["output_tokens"],
         cost_usd=item["cost_usd"],
+        latency_s=item.get("latency_s", 0.0),  # not in runs that were written before it was estimated
     )

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from curveroute.agent.errors import LedgerError
 from curveroute.agent.ledger.events import AttemptMade, Event, RunEnd, RunStart, VerdictGiven
+from curveroute.agent.ledger.losers import losers_json
 
 if TYPE_CHECKING:
     from curveroute.agent.ledger.events import Collected, Totals
-    from curveroute.agent.types import Arm, Attempt, Decision, Estimate, JsonObject, Plan, RunId
+    from curveroute.agent.types import Arm, Attempt, Decision, Estimate, Flip, JsonObject, Plan, RunId
 
 Operation = Literal["start", "attempt", "verdict", "decision", "finish", "finish_summed"]
 Values: TypeAlias = dict[str, Any]
@@ -79,6 +80,7 @@ def _start(run_id: RunId, run: RunStart, now: datetime) -> Values:
         "kind": run.kind,
         "collection": clean(run.collection),
         "reason": "",
+        "seconds_usd": _amount("seconds_usd", run.seconds_usd),
     }
 
 
@@ -155,15 +157,10 @@ def _decision(run_id: RunId, decision: Decision, now: datetime) -> Values:
         "reason": clean(decision.reason),
         "status": decision.status,
         "committed": decision.committed,
-        "rejected": [
-            {
-                **_arm_json(lost.arm),
-                "reason": lost.reason,
-                "net_gain": None if lost.net_gain is None else _finite("net_gain", lost.net_gain),
-            }
-            for lost in decision.rejected
-        ],
+        "rejected": losers_json(decision.rejected),
         "created_at": now,
+        "policy": clean(decision.policy),
+        "flips": [_flip_json(flip) for flip in decision.flips],
     }
 
 
@@ -200,6 +197,14 @@ def _arm_json(arm: Arm) -> JsonObject:
     return {"model": arm.model, "budget": arm.budget}
 
 
+def _flip_json(flip: Flip) -> JsonObject:
+    return {
+        "tradeoff": _finite("tradeoff", flip.tradeoff),
+        "arms": [_arm_json(arm) for arm in flip.arms],
+        "reason": flip.reason,
+    }
+
+
 def _plan_json(plan: Plan) -> JsonObject:
     return {
         "arms": [_arm_json(arm) for arm in plan.arms],
@@ -218,6 +223,7 @@ def _estimate_json(estimate: Estimate) -> JsonObject:
         "input_tokens": _count("input_tokens", estimate.input_tokens),
         "output_tokens": _finite("output_tokens", estimate.output_tokens),
         "cost_usd": _finite("cost_usd", estimate.cost_usd),
+        "latency_s": _finite("latency_s", estimate.latency_s),
     }
 
 

@@ -18,7 +18,7 @@ Prices: TypeAlias = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class RunStart:
-    """A run begins: one query for ``ask``, one whole collection for ``collect``."""
+    """A run begins: one query for ``ask``, one whole collection for ``collect``; a second is worth ``seconds_usd``."""
 
     run_id: RunId
     pool: str
@@ -27,6 +27,7 @@ class RunStart:
     max_cost_usd: float | None = None
     kind: Kind = "ask"
     collection: str | None = None
+    seconds_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ own lock, so that of two processes that start at once one migrates and the other
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT_S = 10.0
 _MIGRATION_LOCK = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(3710945226)"}
+_COMPACT = partial(json.dumps, separators=(",", ":"))
 _WAL_TRIES = 20
 _LONGEST_LOG_PAGES = 16_000  # a backstop: the scribe checkpoints sooner, when nobody waits
 
@@ -86,7 +89,7 @@ def _engine(url: URL) -> Engine:
     # IMMEDIATE: a writing transaction takes its lock at its first statement, where waiting helps.
     arguments = {"isolation_level": "IMMEDIATE", "timeout": BUSY_TIMEOUT_S} if sqlite else {}
     try:
-        engine = create_engine(url, poolclass=NullPool, connect_args=arguments)
+        engine = create_engine(url, poolclass=NullPool, connect_args=arguments, json_serializer=_COMPACT)
     except (ImportError, SQLAlchemyError) as fault:
         remedy = 'pip install "psycopg[binary]" and write postgresql+psycopg://'
         raise LedgerError(f"ledger {shown(url)}: its driver is missing ({fault}): {remedy}") from fault

@@ -70,6 +70,7 @@ class RunRecord:
     attempts: tuple[AttemptRecord, ...] = field(default=())
     verdicts: tuple[VerdictRecord, ...] = field(default=())
     decisions: tuple[DecisionRecord, ...] = field(default=())
+    seconds_usd: float = 0.0
 
 
 Figure: TypeAlias = float | int | str | None

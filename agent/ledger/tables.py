@@ -65,6 +65,7 @@ class RunRow(LedgerTable, table=True):
     reason: str = ""
     plan: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
     candidates: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
+    seconds_usd: float | None = None
 
 
 class AttemptRow(LedgerTable, table=True):
@@ -132,6 +133,8 @@ class DecisionRow(LedgerTable, table=True):
     committed: bool
     rejected: Any = Field(sa_type=JSON(none_as_null=True), nullable=False)
     created_at: datetime = Field(sa_type=UtcDateTime)
+    policy: str | None = None
+    flips: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
 
 
 RUNS: Table = LedgerTable.metadata.tables["runs"]

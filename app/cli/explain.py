@@ -1,83 +1,83 @@
-"""How an answer came about, as tables: what was considered, what was tried, what the verifiers said, why it stopped.
+"""How an answer came about, as a story: what was considered, and step by step what was chosen and what came back.
 
-Names are never cut, on a narrow terminal either; what others wrote (answers, reasons) is folded and never read as
-markup.
+Each thing is told once, where it happened. What others wrote (answers, reasons) is folded and never read as markup.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.padding import Padding
-from rich.table import Column, Table
 from rich.text import Text
 
+from curveroute.agent.account import agreements
+from curveroute.cli.losers import first_table, later_table
 from curveroute.cli.terminal import harmless
 
 if TYPE_CHECKING:
-    from curveroute.agent.types import Attempt, Decision
+    from collections.abc import Mapping, Sequence
+
+    from curveroute.agent.types import Attempt, AttemptId, Decision, Flip
     from curveroute.route import Route
 
-_SHOWN = 16
-_NAME_WIDTH = 32
+    Counts = Mapping[AttemptId, tuple[int, int]]
+
 _LONGEST_ANSWER = 160
-_CHOSEN = "asked first"
 
 
-def explain(route: Route) -> None:
-    """Print the route."""
+def explain(route: Route, tradeoff: float) -> None:
+    """Print the story of a route that was decided at this tradeoff."""
     console = Console(highlight=False, emoji=False)
-    console.print(_candidates(route))
+    first = route.decisions[0] if route.decisions else None
+    console.print(Text(f"\nconsidered {len(route.candidates)}, best score first", style="italic"))
+    console.print(first_table(route.candidates, first))
     if route.plan is not None:
         criteria = f"; a good answer: {route.plan.criteria}" if route.plan.criteria else ""
-        console.print(_titled(f"plan ({route.plan.source})", route.plan.reason + criteria))
+        console.print(_titled(f"\nplan ({route.plan.source})", route.plan.reason + criteria))
+    counts, told = agreements(route.attempts), _by_step(route)
+    for attempt in told[0]:
+        console.print(_attempt(attempt, counts, quiet=route.plan is not None and route.plan.source == "planner"))
     for decision in route.decisions:
-        console.print(_titled(f"step {decision.step}", _decided(decision)))
-    console.print("\ntried, in order", style="italic", justify="center")
-    for attempt in route.attempts:
-        console.print(_attempt(attempt))
+        console.print(_titled(f"\nstep {decision.step}", _decided(decision)))
+        if flips := _flips(decision.flips, tradeoff):
+            console.print(Padding(Text(flips, overflow="fold"), (0, 0, 0, 2)))
+        if decision is not first:
+            console.print(later_table(decision))
+        for attempt in told.get(decision.step, []):
+            console.print(_attempt(attempt, counts, quiet=attempt.role == "judge"))
     console.print()
     console.print(_titled("no answer" if route.arm is None else str(route.arm), _ended(route)))
 
 
-def _candidates(route: Route) -> Table:
-    longest = max((len(str(one.arm)) for one in route.candidates[:_SHOWN]), default=0)
-    table = Table(
-        Column("candidate", overflow="fold", width=max(min(longest, _NAME_WIDTH), len("candidate"))),
-        Column("quality", justify="right", no_wrap=True),
-        Column("tokens", justify="right", no_wrap=True),
-        Column("USD", justify="right", no_wrap=True),
-        Column("at first", overflow="fold"),
-        title="considered, best score first",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    first = route.decisions[0] if route.decisions else None
-    why = {} if first is None else {one.arm: one.reason for one in first.rejected}
-    why |= {} if first is None else dict.fromkeys(first.arms, _CHOSEN)
-    for one in route.candidates[:_SHOWN]:
-        table.add_row(
-            str(one.arm),
-            f"{one.quality:.2f} ± {one.quality_std:.2f}",
-            f"{one.output_tokens:.0f}",
-            f"{one.cost_usd:.2e}",
-            Text(why.get(one.arm, "")),
-        )
-    if len(route.candidates) > _SHOWN:
-        table.caption = f"and {len(route.candidates) - _SHOWN} more"
-    return table
+def _by_step(route: Route) -> dict[int, list[Attempt]]:
+    """The calls of each step; 0 holds the planner's, and those of runs that take no decisions."""
+    told: dict[int, list[Attempt]] = {0: []}
+    steps = {decision.step for decision in route.decisions}
+    for attempt in route.attempts:
+        word = attempt.attempt_id.removeprefix(f"{route.run_id}.").partition(".")[0]
+        step = int(word) if word.isdecimal() and int(word) in steps else 0
+        told.setdefault(step, []).append(attempt)
+    return told
 
 
-def _attempt(attempt: Attempt) -> Padding:
-    """One call: who was asked and what it took, then what came back, then what the verifiers said of it."""
+def _attempt(attempt: Attempt, counts: Counts, *, quiet: bool) -> Padding:
+    """One call: who was asked and what it took, then what came back, then what the verifiers said of it.
+
+    What a planner or judge said that was understood is told in the plan and in the verdict: it is ``quiet`` here.
+    """
     usage = attempt.usage
     took = f"{usage.input_tokens} in, {usage.output_tokens} out, {attempt.cost_usd:.2e} USD, {attempt.latency_s:.1f} s"
     head = Text.assemble(f"{attempt.role} ", (str(attempt.arm), "bold"), f"  {took}", overflow="fold")
-    said = [Text(harmless(part), overflow="fold") for part in (_said(attempt), _verdict(attempt)) if part]
-    return Padding(Group(head, *(Padding(part, (0, 0, 0, 4)) for part in said)), (0, 1))
+    said = [
+        Text(harmless(part), overflow="fold")
+        for part in (
+            "" if quiet and not attempt.error else _said(attempt),
+            verdict_line(attempt, counts.get(attempt.attempt_id)),
+        )
+        if part
+    ]
+    return Padding(Group(head, *(Padding(part, (0, 0, 0, 4)) for part in said)), (0, 2))
 
 
 def _said(attempt: Attempt) -> str:
@@ -86,22 +86,51 @@ def _said(attempt: Attempt) -> str:
     return words if attempt.error or len(words) <= _LONGEST_ANSWER else words[:_LONGEST_ANSWER] + " …"
 
 
-def _verdict(attempt: Attempt) -> str:
+def verdict_line(attempt: Attempt, counts: tuple[int, int] | None) -> str:
+    """The probability that it is right, the reason, who agrees, and what else was said."""
     verdict = attempt.verdict
     if verdict is None:
         return ""
-    detail = f": {verdict.detail}" if verdict.detail and verdict.detail != attempt.error else ""
-    return f"→ {verdict.score:.2f} {verdict.reason}{detail}"
+    parts = [_counted(counts), *(part for part in verdict.detail.split("; ") if not _is_counted(part))]
+    detail = "; ".join(part for part in parts if part and part != attempt.error)
+    return f"→ {verdict.score:.2f} {verdict.reason}{f': {detail}' if detail else ''}"
+
+
+def _counted(counts: tuple[int, int] | None) -> str:
+    if counts is None or not any(counts):
+        return ""
+    agree, differ = counts
+    words = (f"{agree} agree{'s' * (agree == 1)}", f"{differ} differ{'s' * (differ == 1)}")
+    return ", ".join(word for word, number in zip(words, counts, strict=True) if number)
+
+
+def _is_counted(part: str) -> bool:
+    """Whether a part of a verdict's detail says in words what the counts say in numbers."""
+    return all(word.endswith((" agrees", " differs", " itself")) for word in part.split(", "))
 
 
 def _decided(decision: Decision) -> str:
     chosen = " and ".join(str(arm) for arm in decision.arms)
-    return f"{f'ask {chosen}' if chosen else 'stop'}: {decision.reason}"
+    by = "" if decision.policy == "closed-form" else f" ({decision.policy})"
+    shown = ", shown as it is written" if decision.committed and chosen else ""
+    return f"{f'ask {chosen}' if chosen else 'stop'}{by}: {decision.reason}{shown}"
+
+
+def _flips(flips: Sequence[Flip], tradeoff: float) -> str:
+    """At which tradeoffs the choice would be another one: less favours quality, more favours cost."""
+    words = []
+    for flip in flips:
+        side = "less" if flip.tradeoff < tradeoff else "more"
+        would = f"ask {' and '.join(str(arm) for arm in flip.arms)}" if flip.arms else "stop"
+        why = f" ({flip.reason})" if flip.reason else ""
+        words.append(f"at a tradeoff of {flip.tradeoff:g} or {side} it would {would}{why}")
+    return "; ".join(words)
 
 
 def _ended(route: Route) -> str:
     calls = "1 call" if len(route.attempts) == 1 else f"{len(route.attempts)} calls"
-    how = ", ".join(part for part in (route.status or "running", route.reason) if part)
+    told = bool(route.decisions) and route.decisions[-1].reason == route.reason
+    how = ", ".join(part for part in (route.status or "running", "" if told else route.reason) if part)
     return f"{how}; {route.cost_usd:.3e} USD in {calls}, run {route.run_id}"
 
 

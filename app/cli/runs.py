@@ -1,7 +1,8 @@
-"""``curveroute runs``: the runs in the ledger, and whether its sums agree."""
+"""``curveroute runs``: the runs in the ledger, how each came about, and whether its sums agree."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from curveroute.cli.terminal import harmless
@@ -10,39 +11,58 @@ if TYPE_CHECKING:
     import argparse
 
     from curveroute.agent.ledger import Ledger, RunRecord
-
+    from curveroute.agent.types import JsonObject
+    from curveroute.route import Route
 
 _LONGEST_LIST = 1_000_000
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("action", choices=("list", "show", "verify"), help="what to do")
-    parser.add_argument("run_id", nargs="?", help="a run's id, or the beginning of it")
+    from curveroute.cli.replaying import declare_replay
+
+    parser.add_argument("action", choices=("list", "show", "replay", "verify"), help="what to do")
+    parser.add_argument("run_ids", nargs="*", metavar="run", help="a run's id, or the beginning of it")
     parser.add_argument("--limit", type=int, default=20, help="runs to list (default: 20)")
     parser.add_argument("--status", choices=("running", "accepted", "best_so_far", "failed"), help="list only these")
+    parser.add_argument("--json", action="store_true", help="show, replay: print exactly one JSON object")
+    declare_replay(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """List, show or verify."""
-    from curveroute.agent.errors import SettingError
+    """List, show, decide again or verify."""
     from curveroute.agent.ledger import Ledger
     from curveroute.cli.checks import at_least, at_most
     from curveroute.compose import load_settings
 
     at_least("limit", options.limit, 1)
     at_most("limit", options.limit, _LONGEST_LIST)
-    if options.action == "show" and options.run_id is None:
-        raise SettingError("runs show needs a run's id; `curveroute runs list` shows them")
+    _check_ids(options.action, options.run_ids)
     with Ledger.open(load_settings().ledger_url) as ledger:
         if options.action == "verify":
-            return _verify(ledger, options.run_id)
-        if options.action == "show":
-            _show(ledger.run(options.run_id))
-        else:
+            return _verify(ledger, options.run_ids[0] if options.run_ids else None)
+        if options.action == "replay":
+            from curveroute.cli.replaying import replay
+
+            return replay(ledger, options)
+        if options.action == "list":
             _list(ledger.runs(options.limit, options.status))
+        elif options.json:
+            print(json.dumps(_account(ledger.run(options.run_ids[0])), ensure_ascii=False))
+        else:
+            _show(ledger.run(options.run_ids[0]))
     return 0
+
+
+def _check_ids(action: str, run_ids: list[str]) -> None:
+    from curveroute.agent.errors import SettingError
+
+    if action == "show" and not run_ids:
+        raise SettingError("runs show needs a run's id; `curveroute runs list` shows them")
+    most = {"list": 0, "show": 1, "verify": 1}.get(action)
+    if most is not None and len(run_ids) > most:
+        raise SettingError(f"runs {action} takes {most or 'no'} run id{'s' * (most != 1)}; {len(run_ids)} were given")
 
 
 def _list(runs: list[RunRecord]) -> None:
@@ -57,29 +77,61 @@ def _list(runs: list[RunRecord]) -> None:
 
 def _show(record: RunRecord) -> None:
     from curveroute.cli.explain import explain
-    from curveroute.route import Route
 
     cap = "no cap" if record.max_cost_usd is None else f"cap {record.max_cost_usd:g} USD"
+    second = f", a second is worth {record.seconds_usd:g} USD" if record.seconds_usd else ""
     print(
         f"run {record.run_id}, {record.created_at:%Y-%m-%d %H:%M:%S} UTC, pool {record.pool}, "
-        f"tradeoff {record.tradeoff:g}, {cap}"
+        f"tradeoff {record.tradeoff:g}, {cap}{second}"
     )
     print(harmless(f"\n{record.query_text}\n\n{record.answer or '(no answer)'}"))
-    explain(
-        Route(
-            answer=record.answer or "",
-            model="" if record.arm is None else record.arm.model,
-            budget=None if record.arm is None else record.arm.budget,
-            status=None if record.status == "running" else record.status,
-            reason=record.reason,
-            cost_usd=record.totals.cost_usd,
-            run_id=record.run_id,
-            attempts=tuple(one.attempt for one in record.attempts),
-            candidates=record.candidates,
-            plan=record.plan,
-            decisions=tuple(one.decision for one in record.decisions),
-        )
+    explain(_route(record), record.tradeoff)
+
+
+def _route(record: RunRecord) -> Route:
+    from curveroute.route import Route
+
+    return Route(
+        answer=record.answer or "",
+        model="" if record.arm is None else record.arm.model,
+        budget=None if record.arm is None else record.arm.budget,
+        status=None if record.status == "running" else record.status,
+        reason=record.reason,
+        cost_usd=record.totals.cost_usd,
+        run_id=record.run_id,
+        attempts=tuple(one.attempt for one in record.attempts),
+        candidates=record.candidates,
+        plan=record.plan,
+        decisions=tuple(one.decision for one in record.decisions),
     )
+
+
+def _account(record: RunRecord) -> JsonObject:
+    """The whole run as one JSON object."""
+    from curveroute.agent.account import attempt_account, candidates_account, decision_account, plan_account
+
+    return {
+        "run_id": record.run_id,
+        "created_at": record.created_at.isoformat(),
+        "pool": record.pool,
+        "tradeoff": record.tradeoff,
+        "max_cost_usd": record.max_cost_usd,
+        "seconds_usd": record.seconds_usd,
+        "query": record.query_text,
+        "status": record.status,
+        "reason": record.reason,
+        "arm": None if record.arm is None else str(record.arm),
+        "answer": record.answer,
+        "answer_attempt_id": record.answer_attempt_id,
+        "cost_usd": record.totals.cost_usd,
+        "candidates": candidates_account(record.candidates),
+        "plan": None if record.plan is None else plan_account(record.plan),
+        "decisions": [decision_account(one.decision) for one in record.decisions],
+        "attempts": [
+            {"attempt_id": one.attempt.attempt_id, "text": one.attempt.text, **attempt_account(one.attempt)}
+            for one in record.attempts
+        ],
+    }
 
 
 def _verify(ledger: Ledger, run_id: str | None) -> int:

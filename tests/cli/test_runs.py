@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from conftest import FakeModels, Ran
 
@@ -49,6 +51,82 @@ def test_a_run_is_shown_as_it_was_explained(cli: Cli, pool: str) -> None:
     assert ran.out.partition("considered")[2] == explained.partition("considered")[2]
 
 
+def test_a_run_is_shown_to_machines_as_one_object(cli: Cli, pool: str) -> None:
+    run_id = ask(cli, pool)
+    ran = cli("runs", "show", run_id[:8], "--json")
+    assert (ran.status, ran.err) == (0, "")
+    run = json.loads(ran.out)
+    assert (run["run_id"], run["query"], run["pool"]) == (run_id, QUESTION, "fake")
+    assert sorted(run["candidates"]["arm"]) == ["strong@16", "strong@256", "weak@16", "weak@256"]
+    first, last = run["decisions"][0], run["decisions"][-1]
+    assert {one["arm"] for one in first["rejected"]} == set(run["candidates"]["arm"]) - set(first["chosen"])
+    assert all(one["reason"] for one in first["rejected"])
+    assert last["status"] == run["status"]
+    answer = next(one for one in run["attempts"] if one["attempt_id"] == run["answer_attempt_id"])
+    assert answer["verdict"]["reason"] == "ok"
+    assert run["cost_usd"] == pytest.approx(sum(one["cost_usd"] for one in run["attempts"]))
+
+
+def test_every_candidate_is_named_with_why_it_lost_however_many(cli: Cli, pool: str, tmp_path: Path) -> None:
+    head, weak, strong = Path(pool).read_text().split("[[models]]")
+    many = [weak.replace('"weak"', f'"m{number}"') for number in range(30)]
+    (tmp_path / "many.toml").write_text("[[models]]".join([head, strong, *many]))
+    shown = cli("runs", "show", ask(cli, str(tmp_path / "many.toml"))).out
+    assert max(map(len, shown.partition("considered")[2].splitlines())) <= 80
+    for number in range(30):
+        assert f"m{number}@" in shown
+    assert len(shown.partition("plan (")[0].splitlines()) < 60, "grouped, not one line for each of 62"
+
+
+def test_two_runs_or_none_cannot_be_shown(cli: Cli) -> None:
+    assert "needs a run's id" in cli("runs", "show").complaint
+    assert "takes 1 run id; 2 were given" in cli("runs", "show", "a", "b").complaint
+    assert "takes no run ids; 1 were given" in cli("runs", "list", "a").complaint
+
+
+class TestReplay:
+    def test_on_the_same_terms_nothing_changes_and_nobody_is_asked(
+        self, cli: Cli, pool: str, models: FakeModels
+    ) -> None:
+        run_id = ask(cli, pool)
+        asked = len(models.asked)
+        ran = cli("runs", "replay", "--pool", pool)
+        assert (ran.status, ran.err) == (0, "")
+        assert ran.out.startswith(f"{run_id[:12]}  same  (")
+        assert "1 run(s) decided again: 1 same, 0 changed" in ran.out
+        assert "has changed since" not in ran.out
+        assert len(models.asked) == asked
+        assert len(cli("runs", "list").out.splitlines()) == 1
+
+    def test_what_was_never_asked_is_marked_and_its_cost_is_an_estimate(self, cli: Cli, pool: str) -> None:
+        run_id = ask(cli, pool)
+        ran = cli("runs", "replay", run_id[:8], "--tradeoff", "1", "--pool", pool)
+        assert "asks weak@16 first (not recorded)" in ran.out
+        assert "1 call(s) that were never made" in ran.out
+        report = json.loads(cli("runs", "replay", run_id, "--tradeoff", "1", "--pool", pool, "--json").out)
+        (one,) = report["runs"]
+        assert one["now"]["not_recorded"] == ["weak@16"]
+        assert report["totals"]["now_expected_usd"] == pytest.approx(one["now"]["expected_usd"])
+        assert report["totals"]["was_usd"] == pytest.approx(one["was"]["known_usd"])
+
+    def test_a_pool_that_is_gone_is_said_and_the_others_are_counted(self, cli: Cli, pool: str) -> None:
+        run_id = ask(cli, pool)
+        ran = cli("runs", "replay", "--last", "5")
+        assert ran.status == 0
+        assert f"{run_id[:12]}  not decided again: " in ran.out
+        assert "'fake'" in ran.out
+        assert "name its file with --pool" in ran.out
+        assert "0 run(s) decided again: 0 same, 0 changed; 1 left out" in ran.out
+
+    def test_values_out_of_range_are_refused(self, cli: Cli, pool: str) -> None:
+        ask(cli, pool)
+        assert "--tradeoff" in cli("runs", "replay", "--tradeoff", "2").complaint
+        assert "--last" in cli("runs", "replay", "--last", "0").complaint
+        assert "--max-cost-usd" in cli("runs", "replay", "--max-cost-usd", "-1").complaint
+        assert "no learned policy" in cli("runs", "replay", "--policy", "learned", "--pool", pool).complaint
+        assert "nowhere" in cli("runs", "replay", "--pool", "nowhere").complaint
+
+
 def test_a_failed_run_can_be_shown(cli: Cli, pool: str, models: FakeModels) -> None:
     models.reply = lambda _: 401
     assert cli("ask", QUESTION, "--pool", pool).status == 1
@@ -56,7 +134,7 @@ def test_a_failed_run_can_be_shown(cli: Cli, pool: str, models: FakeModels) -> N
     shown = cli("runs", "show", run_id).out
     assert "(no answer)" in shown
     assert "HTTP 401" in shown
-    assert "no answer: failed, " in shown
+    assert "no answer: failed" in shown
     assert "None" not in shown
 
 

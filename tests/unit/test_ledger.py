@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -24,12 +25,14 @@ from curveroute.agent.ledger import (
     VerdictGiven,
     attempt_cost,
 )
+from curveroute.agent.ledger.losers import losers_json
 from curveroute.agent.types import (
     Arm,
     Attempt,
     AttemptId,
     Decision,
     Estimate,
+    Flip,
     ModelId,
     Plan,
     Rejection,
@@ -94,7 +97,14 @@ async def test_a_run_reads_back_as_it_was_written(ledger: Ledger) -> None:
     attempt = an_attempt(confidence=0.8, error=None)
     verdict = Verdict(0.9, "ok", "agrees", (("agreement", 1.0), ("judge", 0.7)))
     decision = Decision(
-        0, (ARM, BIG), "gain", "accepted", committed=True, rejected=(Rejection(BIG, "dear", -0.1), Rejection(ARM, "x"))
+        0,
+        (ARM, BIG),
+        "gain",
+        "accepted",
+        committed=True,
+        rejected=(Rejection(BIG, "dear", -0.1, 0.2, 0.3, 0.4), Rejection(ARM, "x"), Rejection(BIG, "dear")),
+        flips=(Flip(0.31, (BIG,), "worth it"), Flip(0.9, ())),
+        policy="learned",
     )
     plan = Plan((ARM, BIG), probe=True, criteria="a number", source="planner", reason="close")
     candidates = (Estimate(ARM, 0.7, 0.1, 100, 41.5, 1e-5), Estimate(BIG, 0.9, 0.05, 100, 300.0, 1e-3))
@@ -118,6 +128,21 @@ async def test_a_run_reads_back_as_it_was_written(ledger: Ledger) -> None:
     assert run.created_at <= run.finished_at
     assert run.created_at.tzinfo is not None
     assert ledger.verify().ok
+
+
+async def test_what_lost_among_hundreds_of_arms_stays_small(ledger: Ledger) -> None:
+    arms = [Arm(ModelId(f"provider/model-{model}"), 2**budget) for model in range(17) for budget in range(4, 15)]
+    rejected = tuple(Rejection(arm, "dearer than its expected gain", -0.1234, 0.1234, 0.4321, 0.5432) for arm in arms)
+    await ledger.start_run(a_start())
+    await ledger.record(RUN, Decision(1, (), "x", rejected=rejected), an_end(answer_attempt_id=None))
+    assert ledger.run(RUN).decisions[0].decision.rejected == rejected
+    stored = json.dumps(losers_json(rejected), separators=(",", ":"))
+    assert len(stored) < 45 * len(arms)
+
+
+async def test_what_a_second_is_worth_reads_back(ledger: Ledger) -> None:
+    await ledger.record(RUN, a_start(seconds_usd=0.002), an_end(answer_attempt_id=None))
+    assert ledger.run(RUN).seconds_usd == 0.002
 
 
 async def test_attempts_are_numbered_in_order(ledger: Ledger) -> None:
@@ -233,6 +258,9 @@ async def test_what_no_ledger_should_hold_is_refused(ledger: Ledger) -> None:
         VerdictGiven(AttemptId("a1"), Verdict(math.nan, "ok")),
         VerdictGiven(AttemptId("a1"), Verdict(0.5, "ok", signals=(("judge", math.inf),))),
         Decision(0, (), "x", rejected=(Rejection(ARM, "x", math.nan),)),
+        Decision(0, (), "x", rejected=(Rejection(ARM, "x", price=math.inf),)),
+        Decision(0, (), "x", flips=(Flip(math.nan, ()),)),
+        a_start(seconds_usd=-1.0),
         RunEnd("failed", "x", totals=Totals(math.nan)),
         RunEnd("failed", "x", candidates=(Estimate(ARM, math.nan, 0.1, 1, 1.0, 0.0),)),
         a_start(max_cost_usd=math.inf),

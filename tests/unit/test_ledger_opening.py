@@ -20,7 +20,7 @@ from curveroute.agent.errors import LedgerError
 from curveroute.agent.ledger import AttemptMade, Ledger, RunEnd, RunStart, opening, writing
 from curveroute.agent.ledger.migrations import HEAD, REVISIONS, VERSION_TABLE
 from curveroute.agent.ledger.tables import LedgerTable
-from curveroute.agent.types import Arm, Attempt, AttemptId, ModelId, RunId, Usage
+from curveroute.agent.types import Arm, Attempt, AttemptId, ModelId, Rejection, RunId, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,7 +142,9 @@ def test_the_ledger_of_the_first_release_opens_and_balances(tmp_path: Path) -> N
     with Ledger.open(url_of(tmp_path)) as ledger:
         run = ledger.run("old")
         assert run.attempts[0].attempt.verdict is not None
-        assert run.decisions[0].decision.rejected[0].arm == Arm(ModelId("big"), None)
+        (old_decision,) = [one.decision for one in run.decisions]
+        assert old_decision.rejected == (Rejection(Arm(ModelId("big"), None), "dear", -0.1),)
+        assert (old_decision.flips, old_decision.policy, run.seconds_usd) == ((), "closed-form", 0.0)
         assert run.candidates[0].output_tokens == 9.5
         assert ledger.verify().disagreements == []
 

@@ -133,7 +133,7 @@ def test_rows_without_a_parent_are_found() -> None:
             run_id,
             "DELETE FROM runs WHERE run_id = :run_id",
             "INSERT INTO verdicts VALUES (7, 'nobody', 0.5, 'ok', '', '[]', '2026-01-01 00:00:00.000000')",
-            "INSERT INTO decisions VALUES (8, 'gone', 0, '[]', '', NULL, 0, '[]', '2026-01-01 00:00:00.000000')",
+            "INSERT INTO decisions VALUES (8, 'gone', 0, '[]', '', NULL, 0, '[]', '2026-01-01 00:00:00', NULL, NULL)",
         )
         assert ledger.verify().disagreements == [
             Disagreement(run_id, f"run of attempt {run_id}-0", run_id, None),

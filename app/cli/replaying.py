@@ -1,0 +1,189 @@
+"""``curveroute runs replay``: recorded runs decided again, offline, and what would have changed.
+
+No model is asked and nothing is written. What was never recorded is an estimate, and says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from typing import TYPE_CHECKING, TypeAlias
+
+from curveroute.cli.terminal import harmless
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from curveroute.agent.ledger import Ledger, RunRecord
+    from curveroute.agent.propose import Outlooker
+    from curveroute.agent.rethink import Course, Rethought, Terms
+    from curveroute.agent.types import JsonObject
+
+    Left: TypeAlias = list[tuple[RunRecord, str]]
+
+_MOST = 100_000
+
+
+def declare_replay(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``runs replay``."""
+    group = parser.add_argument_group("replay")
+    group.add_argument("--last", type=int, default=20, help="the last so many runs, when none is named (default: 20)")
+    group.add_argument("--tradeoff", type=float, help="decide at this tradeoff (default: each run's own)")
+    group.add_argument("--policy", choices=("learned", "closed-form", "single"), help="decide by this rule")
+    group.add_argument(
+        "--max-cost-usd", "--max-cost", type=float, help="decide under this cap, in USD (default: each run's own)"
+    )
+    group.add_argument("--pool", help="name or file of the pool, instead of the one that each run names")
+    group.add_argument("--predictor", help="folder of a predictor, instead of the pool's own")
+
+
+def replay(ledger: Ledger, options: argparse.Namespace) -> int:
+    """Decide the runs again and report; the ledger is only read."""
+    from curveroute.cli.checks import at_least, at_most, positive_or_none, share
+
+    at_least("last", options.last, 1)
+    at_most("last", options.last, _MOST)
+    positive_or_none("max-cost-usd", options.max_cost_usd)
+    if options.tradeoff is not None:
+        share("tradeoff", options.tradeoff)
+    names = options.run_ids or [one.run_id for one in ledger.runs(options.last)]
+    done, left = asyncio.run(_rethought([ledger.run(name) for name in names], options))
+    if options.json:
+        print(json.dumps(_account(done, left), ensure_ascii=False))
+        return 0
+    for one in done:
+        _print(one)
+    for record, why in left:
+        print(f"{record.run_id[:12]}  not decided again: {why}")
+    print(_totals(done, left))
+    return 0
+
+
+async def _rethought(records: Sequence[RunRecord], options: argparse.Namespace) -> tuple[list[Rethought], Left]:
+    """Each run on the new terms, and those that cannot be decided again, with the reason."""
+    from curveroute.agent.rethink import check_policy, rethink, why_not_rethought
+
+    judges: dict[str, Outlooker | str] = {}
+    done: list[Rethought] = []
+    left: Left = []
+    for record in records:
+        name = options.pool or record.pool
+        if name not in judges:
+            judges[name] = _judges(name, options)
+        found = judges[name]
+        why = found if isinstance(found, str) else why_not_rethought(record, found.pool)
+        if isinstance(found, str) or why:
+            left.append((record, why))
+            continue
+        check_policy(options.policy, found)
+        done.append(await rethink(record, found, _terms(record, options)))
+    return done, left
+
+
+def _judges(pool_name: str, options: argparse.Namespace) -> Outlooker | str:
+    """What decides and what verifies for a pool, without a model; or why it cannot be had."""
+    from curveroute.agent.errors import SetupError
+    from curveroute.agent.pool import load_pool
+    from curveroute.agent.propose import Outlooker
+    from curveroute.compose import find_predictor
+
+    try:
+        pool = load_pool(pool_name)
+        return Outlooker(pool, find_predictor(pool, options.predictor))
+    except SetupError as error:
+        if options.pool or options.predictor:
+            raise
+        return f"{error}; or name its file with --pool"
+
+
+def _terms(record: RunRecord, options: argparse.Namespace) -> Terms:
+    from curveroute.agent.rethink import Terms
+
+    return Terms(
+        tradeoff=record.tradeoff if options.tradeoff is None else options.tradeoff,
+        max_cost_usd=record.max_cost_usd if options.max_cost_usd is None else options.max_cost_usd,
+        seconds_usd=record.seconds_usd,
+        policy=options.policy,
+    )
+
+
+def _print(one: Rethought) -> None:
+    question = harmless(" ".join(one.record.query_text.split())[:50])
+    print(f"{one.record.run_id[:12]}  {'; '.join(one.changes) or 'same'}  ({question})")
+    if one.changes:
+        print(f"    was  {_course(one.was)}")
+        print(f"    now  {_course(one.now)}")
+
+
+def _course(course: Course) -> str:
+    asked = [f"{arm}{' (not recorded)' if arm in course.missing else ''}" for arm in course.asked]
+    score = "" if course.score is None else f", P(right) {'about ' * bool(course.missing)}{course.score:.2f}"
+    expected = f" + about {course.expected_usd:.2e} USD expected" if course.missing else ""
+    return f"{', '.join(asked) or 'asks nobody'}: {course.known_usd:.2e} USD{expected}{score}"
+
+
+def _totals(done: Sequence[Rethought], left: Left) -> str:
+    sums = _sums(done, left)
+    lines = [
+        f"{sums['decided']} run(s) decided again: {sums['same']} same, {sums['changed']} changed"
+        + (f"; {sums['left']} left out" if left else ""),
+        f"cost then {sums['was_usd']:.3e} USD; now {sums['now_usd']:.3e} USD: {sums['now_known_usd']:.3e} recorded, "
+        f"{sums['now_expected_usd']:.3e} expected of {sums['not_recorded']} call(s) that were never made",
+    ]
+    drifted = sum(not one.reproduced for one in done)
+    if drifted:
+        lines.append(
+            f"{drifted} of them would go otherwise today on their own terms too: the pool, the predictor or the rule "
+            "has changed since"
+        )
+    return "\n".join(lines)
+
+
+def _sums(done: Sequence[Rethought], left: Left) -> dict[str, float]:
+    return {
+        "decided": len(done),
+        "same": sum(not one.changes for one in done),
+        "changed": sum(bool(one.changes) for one in done),
+        "left": len(left),
+        "reproduced": sum(one.reproduced for one in done),
+        "was_usd": math.fsum(one.was.known_usd for one in done),
+        "now_usd": math.fsum(one.now.cost_usd for one in done),
+        "now_known_usd": math.fsum(one.now.known_usd for one in done),
+        "now_expected_usd": math.fsum(one.now.expected_usd for one in done),
+        "not_recorded": sum(len(one.now.missing) for one in done),
+    }
+
+
+def _account(done: Sequence[Rethought], left: Left) -> JsonObject:
+    return {
+        "runs": [
+            {
+                "run_id": one.record.run_id,
+                "changes": list(one.changes),
+                "reproduced": one.reproduced,
+                "was": _course_account(one.was),
+                "now": _course_account(one.now),
+            }
+            for one in done
+        ],
+        "left_out": [{"run_id": record.run_id, "reason": why} for record, why in left],
+        "totals": {**_sums(done, left)},
+    }
+
+
+def _course_account(course: Course) -> JsonObject:
+    from curveroute.agent.account import decision_account
+
+    return {
+        "asked": [str(arm) for arm in course.asked],
+        "not_recorded": [str(arm) for arm in course.missing],
+        "answer_attempt_id": None if course.answer is None else course.answer.attempt_id,
+        "arm": None if course.answer is None else str(course.answer.arm),
+        "known_usd": course.known_usd,
+        "expected_usd": course.expected_usd,
+        "score": course.score,
+        "reason": course.reason,
+        "decisions": [decision_account(one, losers=5) for one in course.decisions],
+    }

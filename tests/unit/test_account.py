@@ -1,0 +1,109 @@
+"""A run's account: to people as a story in which each thing is told once, to machines as compact JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from curveroute.agent.account import agreements, best_losers, brief, candidates_account, decision_account
+from curveroute.agent.types import (
+    Arm,
+    Attempt,
+    AttemptId,
+    Decision,
+    Estimate,
+    Flip,
+    ModelId,
+    Rejection,
+    RunId,
+    Usage,
+    Verdict,
+)
+from curveroute.cli.explain import explain, verdict_line
+from curveroute.route import Route
+
+if TYPE_CHECKING:
+    import pytest
+
+SMALL, BIG, OTHER = (Arm(ModelId(name), 64) for name in ("small", "big", "other"))
+LOSERS = (
+    Rejection(SMALL, "tried, or left out by the plan"),
+    Rejection(OTHER, "dearer than its expected gain", -0.2, 0.1, 0.4, 0.55),
+    Rejection(BIG, "worth less than the chosen arm", 0.1, 0.3, 0.2, 0.75),
+)
+
+
+def answered(name: str, text: str, arm: Arm = SMALL, **changes: Any) -> Attempt:
+    made = Attempt(AttemptId(name), "probe", arm, text, text, Usage(10, 5), 1e-5, "stop", 0.1)
+    return replace(made, **changes)
+
+
+def told(capsys: pytest.CaptureFixture[str], *decisions: Decision, tradeoff: float = 0.5) -> str:
+    candidates = tuple(Estimate(arm, 0.5, 0.1, 10, 20.0, 1e-5) for arm in (SMALL, BIG, OTHER))
+    explain(Route(run_id=RunId("r"), candidates=candidates, decisions=decisions), tradeoff)
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_answers_are_counted_against_each_other() -> None:
+    answers = [
+        answered("a", "Lisbon"),
+        answered("b", "Lisbon", BIG),
+        answered("c", "Porto", OTHER),
+        answered("cut", "Lisbon", finish_reason="length"),
+        answered("dead", "Lisbon", error="down"),
+        answered("judge", "Lisbon", role="judge"),
+    ]
+    assert agreements(answers) == {"a": (1, 1), "b": (1, 1), "c": (0, 2)}
+    assert agreements([]) == {}
+
+
+def test_a_verdict_says_in_numbers_who_agrees_and_keeps_what_else_was_said() -> None:
+    verdict = Verdict(0.62, "ok", "another model agrees, the model differs from itself; judge: right: checked")
+    assert verdict_line(answered("a", "x", verdict=verdict), (2, 1)) == (
+        "→ 0.62 ok: 2 agree, 1 differs; judge: right: checked"
+    )
+    assert verdict_line(answered("a", "x", verdict=Verdict(0.1, "truncated", "cut off")), None) == (
+        "→ 0.10 truncated: cut off"
+    )
+    assert verdict_line(answered("a", "x"), (1, 0)) == ""
+
+
+def test_losers_come_best_first_and_all_of_them() -> None:
+    decision = Decision(2, (), "enough", "accepted", rejected=LOSERS)
+    assert [one.arm for one in best_losers(decision)] == [BIG, OTHER, SMALL]
+    account: Any = decision_account(decision, losers=1)
+    assert [one["arm"] for one in account["rejected"]] == ["big@64"]
+    assert sum(account["lost_for"].values()) == 3
+    json.dumps(decision_account(decision), allow_nan=False)
+
+
+def test_figures_are_short_and_what_json_cannot_say_is_left_out() -> None:
+    assert (brief(0.123456), brief(1234567.0), brief(math.nan), brief(None)) == (0.1235, 1235000.0, None, None)
+    table = candidates_account([Estimate(SMALL, 1 / 3, 0.1, 10, 20.0, 1e-5, 0.25)])
+    assert (table["arm"], table["quality"], table["latency_s"]) == (["small@64"], [0.3333], [0.25])
+
+
+def test_a_step_tells_who_lost_with_its_figures_and_where_it_would_go_otherwise(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    flips = (Flip(0.31, (BIG, OTHER), "expected net gain +0.100"), Flip(0.9, ()))
+    first = Decision(1, (SMALL,), "highest net gain +0.4", rejected=LOSERS[1:])
+    second = Decision(2, (), "enough", "accepted", rejected=LOSERS, flips=flips, policy="learned")
+    story = told(capsys, first, second)
+    assert "step 1: ask small@64: highest net gain +0.4" in story
+    assert "step 2: stop (learned): enough" in story
+    assert "at a tradeoff of 0.31 or less it would ask big@64 and other@64 (expected net gain +0.100);" in story
+    assert "at a tradeoff of 0.9 or more it would stop" in story
+    later = story.partition("step 2")[2]
+    assert "big@64 0.75 0.30 0.20 +0.10 worth less than the chosen arm" in later
+    assert "other@64 0.55 0.10 0.40 -0.20 dearer than its expected gain" in later
+    assert "1 tried, or left out by the plan: small@64" in later
+    assert later.count("worth less than the chosen arm") == 1
+
+
+def test_a_flip_alone_says_on_which_side_of_the_tradeoff_it_lies(capsys: pytest.CaptureFixture[str]) -> None:
+    decision = Decision(1, (SMALL,), "first", flips=(Flip(0.4, (BIG,)),))
+    assert "at a tradeoff of 0.4 or less it would ask big@64" in told(capsys, decision, tradeoff=0.5)
+    assert "at a tradeoff of 0.4 or more it would ask big@64" in told(capsys, decision, tradeoff=0.3)
