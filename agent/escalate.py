@@ -1,5 +1,8 @@
 """Escalation: continue with the arm whose expected gain is worth most above its price, or stop.
 
+The gain is learned where there is a course for the run (``curveroute.agent.looking``): what the answer would come to
+after asking an arm and whatever pays after it, less what it is worth now. Where there is none it has a closed form.
+
 The gain of asking arm j, when the best answer so far is right with probability s and verdicts tell right from wrong
 with reliability r, is ``r * p_j * (1 - s) + (1 - r) * max(p_j - s, 0)``: a perfect verifier recognises a right answer
 where the old one was wrong; a useless one leaves nothing but the better prior. The rule continues while
@@ -19,7 +22,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from curveroute.agent.decide import USD_PER_PRICE, best, check_tradeoff, pareto, unit_usd
+from curveroute.agent.decide import USD_PER_PRICE, check_tradeoff, pareto, unit_usd
 from curveroute.agent.errors import CapTooSmall
 
 if TYPE_CHECKING:
@@ -28,13 +31,16 @@ if TYPE_CHECKING:
     from curveroute.agent.types import Status
 
 Floats: TypeAlias = NDArray[np.float64]
+Indices: TypeAlias = NDArray[np.intp]
 Mask: TypeAlias = NDArray[np.bool_]
 
 _UNCOUNTABLE = 1e15  # tokens
+PLANNED = "the plan's first arm"
+_LEAST_SHARE = 1e-6  # of quality in the score, so that at λ = 1 the cheapest arm is still told from the others
 _WHY_NOT = (
     "",
     "tried, or left out by the plan",
-    "no estimate of it",
+    "no estimate of it, or not on the panel learned for this tradeoff",
     "its worst case does not fit under the cap",
     "dearer than its expected gain",
     "another arm is no dearer and better",
@@ -56,6 +62,10 @@ class Situation:
         reference_cost_usd: the unit of cost.
         left_usd: what the cap still holds; infinite without a cap.
         reliability: how surely verdicts tell right from wrong, in [0, 1].
+        gain: learned gain of asking each arm, NaN for one that is not on the panel; None for the closed form.
+        weight: what one unit of cost weighs against one of quality where gains are learned.
+        latency_s: seconds that each arm is expected to take; None when waiting costs nothing.
+        seconds_usd: what a second of waiting is worth, USD.
     """
 
     quality: Floats
@@ -67,6 +77,10 @@ class Situation:
     reference_cost_usd: float
     left_usd: float
     reliability: float
+    gain: Floats | None = None
+    weight: float = 0.0
+    latency_s: Floats | None = None
+    seconds_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +102,53 @@ class Step:
     net: Floats
 
 
-def net_gain(situation: Situation) -> Floats:
-    """Expected gain of asking each arm, less its price: (A,), in units of the score."""
+def choose(net: Floats, price: Floats, *, must: bool) -> Indices:
+    """The one rule of graph and replay, many runs at a time: ask the arm of highest net gain, or stop.
+
+    Args:
+        net: (n, K) expected gain of each arm less its price; NaN for one that cannot be asked.
+        price: (n, K) of asking it: equal nets go to the cheaper, then to the first.
+        must: whether something is asked even if nothing gains, because there is no answer yet.
+
+    Returns:
+        (n,) the arm, -1 to stop.
+    """
+    able = np.where(np.isnan(net), -np.inf, net)
+    top = able.max(axis=1, initial=-np.inf)
+    tied = able == top[:, None]
+    arm = np.where(tied, price, np.inf).argmin(axis=1) if net.shape[1] else np.zeros(len(net), dtype=np.intp)
+    goes = top > -np.inf if must else top > 0.0
+    return np.asarray(np.where(goes, arm, -1), dtype=np.intp)
+
+
+def gain_of(situation: Situation) -> Floats:
+    """(A,) expected gain of asking each arm, in units of quality, before its price."""
+    if situation.gain is not None:
+        return situation.gain
     seen = 0.0 if situation.best is None else situation.best
     p, r = situation.quality, situation.reliability
-    gain = r * p * (1.0 - seen) + (1.0 - r) * np.maximum(p - seen, 0.0)
-    return np.asarray((1.0 - situation.tradeoff) * gain - _price(situation))
+    return np.asarray(r * p * (1.0 - seen) + (1.0 - r) * np.maximum(p - seen, 0.0))
+
+
+def price_of(situation: Situation) -> Floats:
+    """(A,) price of asking each arm in units of the pool's reference cost, its waiting time included."""
+    return np.asarray(_paid_usd(situation) / unit_usd("pool", situation.reference_cost_usd))
+
+
+def net_gain(situation: Situation) -> Floats:
+    """Expected gain of asking each arm, less its price: (A,), in units of the score."""
+    keep = 1.0 - situation.tradeoff
+    if situation.gain is not None:  # learned for this weight of cost; the score is in the units of the tradeoff
+        return np.asarray((gain_of(situation) - situation.weight * price_of(situation)) * max(keep, _LEAST_SHARE))
+    per_usd = situation.tradeoff / unit_usd("pool", situation.reference_cost_usd)  # rounded as the single shot's score
+    return np.asarray(keep * gain_of(situation) - _paid_usd(situation) * per_usd)
+
+
+def _paid_usd(situation: Situation) -> Floats:
+    """(A,) USD of one call, its waiting time included."""
+    if situation.latency_s is None or situation.seconds_usd <= 0.0:
+        return situation.cost_usd
+    return situation.cost_usd + situation.seconds_usd * situation.latency_s
 
 
 def next_step(situation: Situation, *, first: int | None = None, partners: Sequence[int] = ()) -> Step:
@@ -104,7 +159,7 @@ def next_step(situation: Situation, *, first: int | None = None, partners: Seque
     Args:
         situation: the run so far.
         first: what the plan wants asked first; ignored when it does not fit.
-        partners: arms of other models that may be asked beside the first one, in parallel, when that pays too.
+        partners: arms of other models that may be asked beside the chosen one, in parallel, when waiting is dear.
 
     Raises:
         CapTooSmall: nothing was answered yet and nothing fits under the cap.
@@ -116,15 +171,24 @@ def next_step(situation: Situation, *, first: int | None = None, partners: Seque
     fits = known & (situation.worst_usd <= situation.left_usd)
     if situation.best is None:
         return _begin(situation, net, fits, first, partners)
+    chosen = int(choose(np.where(fits, net, np.nan)[None], situation.cost_usd[None], must=False)[0])
+    if chosen < 0:
+        return _stop(situation, net, known)
+    words = f"expected net gain {net[chosen]:+.3f}"
+    return Step(_join(situation, chosen, fits, partners), words, None, False, net)
+
+
+def _stop(situation: Situation, net: Floats, known: Mask) -> Step:
     worth = known & (net > 0.0)
+    if situation.best == 0.0:
+        return Step((), "no answer claims anything, and no other arm is worth its price", "best_so_far", False, net)
+    if not known.any() and situation.gain is not None:
+        return Step((), "everything that pays at this tradeoff was asked", "accepted", False, net)
     if not known.any():
         return Step((), "every arm was tried", "best_so_far", False, net)
     if not worth.any():
         return Step((), "no other arm's expected gain is worth its price", "accepted", False, net)
-    if not (worth & fits).any():
-        return Step((), "what would be worth its price does not fit under the cap", "best_so_far", False, net)
-    chosen = best(net, situation.cost_usd, situation.quality, worth & fits)
-    return Step((chosen,), f"expected net gain {net[chosen]:+.3f}", None, False, net)
+    return Step((), "what would be worth its price does not fit under the cap", "best_so_far", False, net)
 
 
 def why_not(situation: Situation, step: Step) -> list[str]:
@@ -168,27 +232,30 @@ def affordable_tokens(left_usd: float, *, input_usd: float, output_price: float)
 def _begin(situation: Situation, net: Floats, fits: Mask, first: int | None, partners: Sequence[int]) -> Step:
     if not fits.any():
         raise CapTooSmall(_too_small(situation))
-    chosen = first if first is not None and fits[first] else best(net, situation.cost_usd, situation.quality, fits)
+    chosen = int(choose(np.where(fits, net, np.nan)[None], situation.cost_usd[None], must=True)[0])
+    words = f"highest net gain {net[chosen]:+.3f}"
+    if first is not None and fits[first]:
+        chosen, words = first, PLANNED
     together = _join(situation, chosen, fits, partners)
     committed = len(together) == 1 and _nothing_after(situation, chosen, fits)
-    words = "the plan's first arm" if chosen == first else f"highest net gain {net[chosen]:+.3f}"
     return Step(together, words, None, committed, net)
 
 
 def _join(situation: Situation, chosen: int, fits: Mask, partners: Sequence[int]) -> tuple[int, ...]:
-    """The chosen arm, and partners that still pay for the case that those before them are all wrong."""
-    together, worst = [chosen], [float(situation.worst_usd[chosen])]
-    missed = 1.0 - float(situation.quality[chosen])
-    worth = (1.0 - situation.tradeoff) * situation.reliability * situation.quality
-    price = _price(situation)
+    """The chosen arm, and a partner whose waiting time, saved if it is needed, is worth its price if it is not.
+
+    It is needed when the chosen arm's answer is wrong; then it would be asked next, and had to be waited for.
+    """
+    if situation.latency_s is None or situation.seconds_usd <= 0.0:
+        return (chosen,)
+    right = float(situation.quality[chosen])
     for partner in partners:
-        bill = [*worst, float(situation.worst_usd[partner])]
-        pays = worth[partner] * missed > price[partner]
-        if partner not in together and fits[partner] and pays and math.fsum(bill) <= situation.left_usd:
-            together.append(partner)
-            worst = bill
-            missed *= 1.0 - float(situation.quality[partner])
-    return tuple(together)
+        saved = situation.seconds_usd * min(float(situation.latency_s[partner]), float(situation.latency_s[chosen]))
+        pays = (1.0 - right) * saved > right * float(situation.cost_usd[partner])
+        together = math.fsum((situation.worst_usd[chosen], situation.worst_usd[partner])) <= situation.left_usd
+        if partner != chosen and fits[partner] and pays and together:
+            return chosen, partner
+    return (chosen,)
 
 
 def _nothing_after(situation: Situation, chosen: int, fits: Mask) -> bool:
@@ -196,13 +263,12 @@ def _nothing_after(situation: Situation, chosen: int, fits: Mask) -> bool:
 
     The call may cost far less than its worst case, so what fits now may still fit after it.
     """
-    others = fits & ((1.0 - situation.tradeoff) * situation.quality > _price(situation))
+    if situation.gain is not None:  # learned values after a wrong answer are not known yet: any other slot may pay
+        others = fits.copy()
+    else:
+        others = fits & ((1.0 - situation.tradeoff) * situation.quality > situation.tradeoff * price_of(situation))
     others[chosen] = False
     return not bool(others.any())
-
-
-def _price(situation: Situation) -> Floats:
-    return np.asarray(situation.cost_usd * (situation.tradeoff / unit_usd("pool", situation.reference_cost_usd)))
 
 
 def _beaten(situation: Situation) -> Mask:

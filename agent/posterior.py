@@ -1,8 +1,12 @@
-"""What verdicts say about all arms: a joint normal belief over their qualities, conditioned in closed form.
+"""What verdicts say about all arms: jointly normal beliefs about their qualities, conditioned in closed form.
 
-The prior mean comes from the heads, the covariance from their errors on queries they had not seen. A verdict moves its
-own arm to the verdict's score and every other arm by what their errors have in common (the Kalman update of one
-measurement). What is certain stays: an arm without variance is moved by no later verdict on another one.
+The prior mean comes from the heads, the covariance from their errors on queries they had not seen. Every verdict is a
+measurement of its own arm's quality, as noisy as the verdict is unsure, and all of them move every other arm by what
+their errors have in common: ``m + C[:, I] (C[I, I] + diag(s (1 − s)))⁻¹ (s − m[I])`` for verdicts ``s`` on the arms
+``I``, the conditional mean of a normal. Verdicts are taken together, so their order does not matter.
+
+A truncated answer speaks of the budget and not of the model: its arm, and those of the same model with no longer a
+budget, are worth no more than the verdict, and nothing is concluded about any other arm.
 """
 
 from __future__ import annotations
@@ -21,87 +25,62 @@ if TYPE_CHECKING:
     from curveroute.agent.types import Arm
 
 Floats: TypeAlias = NDArray[np.float64]
-Mask: TypeAlias = NDArray[np.bool_]
 
-_LEAST_VARIANCE = 1e-9
+_LEAST_NOISE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Belief:
-    """Qualities of all arms for this query, jointly normal.
+class Heard:
+    """A verdict on one arm: its place, the score in [0, 1], and whether the answer was cut off."""
 
-    Attributes:
-        mean: (A,), in [0, 1].
-        covariance: (A, A), symmetric, positive semidefinite.
-    """
-
-    mean: Floats
-    covariance: Floats
-
-    @property
-    def std(self) -> Floats:
-        """(A,) standard deviation of each arm's quality."""
-        return np.asarray(np.sqrt(np.maximum(np.diagonal(self.covariance), 0.0)))
+    index: int
+    score: float
+    cut: bool = False
 
 
-def observe(belief: Belief, index: int, score: float, *, noise: float = 0.0) -> Belief:
-    """Condition on a verdict: arm ``index`` has quality ``score``, up to ``noise``.
-
-    With ``k = covariance[:, index] / (covariance[index, index] + noise)`` the mean gains ``k * (score - mean[index])``
-    and the covariance loses ``k * covariance[index, :]``.
+def believed(mean: Floats, covariance: Floats, heard: Sequence[Heard], arms: Sequence[Arm]) -> Floats:
+    """Expected qualities after verdicts.
 
     Args:
-        belief: what is believed before.
-        index: the arm that was asked.
-        score: the verdict, in [0, 1].
-        noise: variance of the verdict as a measurement of the quality; 0 takes its word.
+        mean: (A,) expected before, in [0, 1].
+        covariance: (A, A) of the errors of those expectations, positive semidefinite.
+        heard: verdicts; several on one arm count as several measurements.
+        arms: the A arms.
 
     Returns:
-        The belief after; means are kept in [0, 1].
+        (A,) expected after, in [0, 1].
 
     Raises:
-        SettingError: a score outside [0, 1] or a noise that is not a variance; either would poison every mean.
+        SettingError: a score outside [0, 1], NaN included; it would poison every mean.
     """
-    if not (0.0 <= score <= 1.0 and 0.0 <= noise < np.inf):
-        raise SettingError(
-            f"a verdict of {score} with noise {noise} is out of range: use a score in [0, 1], a variance"
-        )
-    column = belief.covariance[:, index]
-    variance = float(column[index]) + noise
-    mean, covariance = belief.mean.copy(), belief.covariance
-    if variance >= _LEAST_VARIANCE:
-        gain = column / variance
-        mean = np.clip(mean + gain * (score - mean[index]), 0.0, 1.0)
-        covariance = covariance - np.outer(gain, column)
-        covariance = (covariance + covariance.T) / 2.0
-    if noise == 0.0:  # exactly known: no rounding is left for later verdicts to amplify
-        mean[index] = score
-        covariance = _forget(covariance, np.arange(mean.size) == index)
-    return Belief(mean, covariance)
+    return conditioned(mean, covariance[:, whole_of(heard)], heard, arms)
 
 
-def truncate(belief: Belief, index: int, arms: Sequence[Arm], score: float) -> Belief:
-    """Take in that arm ``index`` was cut off: this speaks of the budget and not of the model.
+def whole_of(heard: Sequence[Heard]) -> NDArray[np.intp]:
+    """The places of the verdicts that speak of a model and not of its budget: those on answers that were not cut."""
+    return np.array([one.index for one in heard if not one.cut], dtype=np.intp)
 
-    The arm, and those of the same model with no longer a budget, are worth no more than ``score``, and no later verdict
-    raises them; longer budgets and other models are believed as before.
 
-    Args:
-        belief: what is believed before.
-        index: the arm whose answer was cut off.
-        arms: the A arms of the belief.
-        score: the verdict on the truncated answer, usually 0.
-    """
-    cut = arms[index]
-    within = np.array([arm.model == cut.model and _length(arm) <= _length(cut) for arm in arms], dtype=np.bool_)
-    mean = np.where(within, np.minimum(belief.mean, score), belief.mean)
-    return Belief(mean, _forget(belief.covariance, within))
+def conditioned(mean: Floats, columns: Floats, heard: Sequence[Heard], arms: Sequence[Arm]) -> Floats:
+    """The same from the (A, W) columns of the covariance that are needed: those of ``whole_of(heard)``."""
+    for one in heard:
+        if not 0.0 <= one.score <= 1.0:
+            raise SettingError(f"a verdict of {one.score} is out of range: use a score in [0, 1]")
+    at = whole_of(heard)
+    after = mean
+    if at.size:
+        scores = np.array([one.score for one in heard if not one.cut])
+        noise = np.maximum(scores * (1.0 - scores), _LEAST_NOISE)
+        after = np.clip(mean + columns @ np.linalg.solve(columns[at] + np.diag(noise), scores - mean[at]), 0.0, 1.0)
+    for one in heard:
+        if one.cut:
+            after = np.where(_no_longer(arms, arms[one.index]), np.minimum(after, one.score), after)
+    return np.asarray(after)
+
+
+def _no_longer(arms: Sequence[Arm], cut: Arm) -> NDArray[np.bool_]:
+    return np.array([arm.model == cut.model and _length(arm) <= _length(cut) for arm in arms], dtype=np.bool_)
 
 
 def _length(arm: Arm) -> float:
     return np.inf if arm.budget is None else float(arm.budget)
-
-
-def _forget(covariance: Floats, known: Mask) -> Floats:
-    """The covariance when these arms are certain: what is left of a semidefinite matrix stays semidefinite."""
-    return np.asarray(np.where(known[:, None] | known[None, :], 0.0, covariance))

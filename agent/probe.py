@@ -94,10 +94,7 @@ async def ask_model(
     on_token: Callable[[str], None] | None = None,
 ) -> tuple[Attempt, ...]:
     """Like :func:`ask_arm`, with messages and schema of the caller's own: how planner and judge are asked."""
-    bounds = request_bounds(pool, ask.arm, messages, schema)
-    if ask.arm.budget is None and bounds.cost_usd > ask.reserve_usd:
-        limit = affordable_limit(pool, ask.arm, messages, ask.reserve_usd)
-        bounds = Bounds(bounds.input_tokens, limit, pool.worst_case_usd(ask.arm, bounds.input_tokens, limit))
+    bounds = _within(pool, ask, messages, request_bounds(pool, ask.arm, messages, schema))
     if bounds.cost_usd > ask.reserve_usd:
         raise CapTooSmall(
             f"{ask.arm} may cost up to {bounds.cost_usd:.3g} USD and only {ask.reserve_usd:.3g} USD are reserved"
@@ -117,9 +114,18 @@ async def ask_model(
 
 def cancelled(pool: Pool, query: Query, ask: Ask) -> Attempt:
     """What a call that was cancelled may have cost: it may be billed, so it is charged at its worst case."""
-    bounds = request_bounds(pool, ask.arm, pool.messages(query, ask.arm))
+    messages = pool.messages(query, ask.arm)
+    bounds = _within(pool, ask, messages, request_bounds(pool, ask.arm, messages))
     error = ModelCallError("cancelled; charged in full because it may be billed", lost_tries=1)
     return _failed(pool, replace(ask, attempt_id=AttemptId(f"{ask.attempt_id}.cancelled.lost")), bounds, error)
+
+
+def _within(pool: Pool, ask: Ask, messages: tuple[Message, ...], bounds: Bounds) -> Bounds:
+    """The bounds of a request, where an unlimited arm is cut down to what its reserve holds."""
+    if ask.arm.budget is not None or bounds.cost_usd <= ask.reserve_usd:
+        return bounds
+    limit = affordable_limit(pool, ask.arm, messages, ask.reserve_usd)
+    return Bounds(bounds.input_tokens, limit, pool.worst_case_usd(ask.arm, bounds.input_tokens, limit))
 
 
 class _Purse:

@@ -7,19 +7,26 @@ from typing import TYPE_CHECKING
 
 from curveroute.agent.step import Inquiry, Turn, is_answer, left_usd, next_turn
 from curveroute.agent.types import Attempt, AttemptId
-from curveroute.agent.verify.judge import Judgement, ask_judge, judging_pays, read_judgement
+from curveroute.agent.verify.checks import run_verifiers
+from curveroute.agent.verify.found import with_words
+from curveroute.agent.verify.hearing import Hearing, hear_answers
+from curveroute.agent.verify.judge import ask_judge, judging_pays
+from curveroute.agent.verify.judgement import JUDGE_SUFFIX, comparison_ids, judge_words
+from curveroute.agent.verify.paraphrase import answer_groups
 from curveroute.agent.verify.review import review
+from curveroute.agent.verify.signals import read_attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from curveroute.agent.chat.seam import Chat
+    from curveroute.agent.embed.seam import Embedder
     from curveroute.agent.pool import Pool
     from curveroute.agent.propose import Outlooker
     from curveroute.agent.types import Verdict
-    from curveroute.agent.verify.calibrate import Calibrator
+    from curveroute.agent.verify.found import Verifier
 
-_JUDGE = ".judge"
+    Words = Mapping[AttemptId, tuple[float, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +46,22 @@ class Reviewed:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Who reviews: the parts that a review needs; ``made`` finds a call that was paid for before a restart."""
+    """Who reviews: the parts that a review needs.
+
+    Attributes:
+        made: finds a call that was paid for before a restart.
+        embedder: compares answers in free text; by their spelling alone where there is none.
+        verifiers: the user's own.
+        recorded: what verifiers and judge said when a recorded run was made, in place of asking them again.
+    """
 
     pool: Pool
     chat: Chat
     outlooker: Outlooker
-    calibrator: Calibrator
     made: Callable[[AttemptId], Awaitable[tuple[Attempt, ...]]]
+    embedder: Embedder | None = None
+    verifiers: tuple[Verifier, ...] = ()
+    recorded: Mapping[AttemptId, float] | None = None
 
 
 async def review_run(
@@ -59,44 +75,64 @@ async def review_run(
         attempts: every call so far.
         step: number of the decision to come.
         judge: whether the pool's judge may be asked.
-        committed: the answer was shown as it was written, so it stands, whatever its verdict.
+        committed: the answer was shown as it was written, so it stands, whatever its verdict; the judge is not asked.
 
     Raises:
         CapTooSmall: nothing was answered and nothing fits under the cap.
     """
-    words = _words_so_far(panel.pool, attempts)
-    answers = _with_verdicts(panel, inquiry, attempts, words)
+    answers = [attempt for attempt in attempts if is_answer(attempt)]
+    checked = await run_verifiers(panel.verifiers, inquiry.query, answers) if panel.verifiers else {}
+    groups = await _groups(panel, inquiry, answers)
+    words = _words(panel, inquiry, attempts, checked)
+    hearing = _heard(panel, inquiry, answers, words, groups)
+    judged = _with_verdicts(panel, inquiry, answers, hearing, words)
     calls: tuple[Attempt, ...] = ()
-    best = max(answers, key=_score, default=None) if judge else None
-    if best is not None and _worth_judging(panel, inquiry, best, attempts):
-        judgement, calls = await _judged(panel, inquiry, best, left_usd(inquiry.knobs.max_cost_usd, attempts))
-        words[best.attempt_id] = judgement.log_odds(panel.pool.spec.judge_reliability), judgement.reason
-        answers = _with_verdicts(panel, inquiry, attempts, words)
+    if judge and not committed and hearing is not None:
+        calls = await _judge(panel, inquiry, judged, hearing, attempts)
+    if calls:
+        words = _words(panel, inquiry, (*attempts, *calls), checked)
+        hearing = _heard(panel, inquiry, answers, words, groups)
+        judged = _with_verdicts(panel, inquiry, answers, hearing, words)
     before = {attempt.attempt_id: attempt.verdict for attempt in attempts}
-    changed = tuple(attempt for attempt in answers if _differ(before[attempt.attempt_id], attempt.verdict))
+    changed = tuple(attempt for attempt in judged if _differ(before[attempt.attempt_id], attempt.verdict))
     rest = [attempt for attempt in attempts if not is_answer(attempt)]
-    turn = next_turn(panel.outlooker, inquiry, (*rest, *calls, *answers), step, committed=committed)
+    every = (*rest, *calls, *judged)
+    turn = next_turn(panel.outlooker, inquiry, every, step, committed=committed, hearing=hearing)
     return Reviewed(changed, calls, turn)
 
 
-async def _judged(
-    panel: Panel, inquiry: Inquiry, best: Attempt, room_usd: float
-) -> tuple[Judgement, tuple[Attempt, ...]]:
-    """The judge's word on one attempt, and its calls; a call made before a restart is not made again."""
-    name = AttemptId(best.attempt_id + _JUDGE)
-    if calls := await panel.made(name):
-        return read_judgement(calls[-1]), calls
-    criteria = inquiry.plan.criteria
-    return await ask_judge(panel.pool, panel.chat, inquiry.query, best, criteria, attempt_id=name, left_usd=room_usd)
+def _words(panel: Panel, inquiry: Inquiry, attempts: Sequence[Attempt], checked: Words) -> Words:
+    """What judge and verifiers said so far, by attempt."""
+    if panel.recorded is not None:
+        return {name: (word, "as recorded") for name, word in panel.recorded.items() if word}
+    return with_words(judge_words(inquiry.query, attempts, panel.pool.spec.judge_reliability), checked)
+
+
+async def _groups(panel: Panel, inquiry: Inquiry, answers: Sequence[Attempt]) -> tuple[int | None, ...] | None:
+    """Claims of the sound answers, free text by its meaning; None where spelling is all there is."""
+    if panel.embedder is None:
+        return None
+    read = [read_attempt(attempt, inquiry.query.text) for attempt in answers if attempt.error is None]
+    return await answer_groups([one.answer for one in read], panel.embedder)
+
+
+def _heard(
+    panel: Panel,
+    inquiry: Inquiry,
+    answers: Sequence[Attempt],
+    words: Words,
+    groups: tuple[int | None, ...] | None,
+) -> Hearing | None:
+    estimates = {candidate.arm: candidate for candidate in inquiry.candidates}
+    moved = {name: word for name, (word, _) in words.items()}
+    return hear_answers(inquiry.query.text, answers, estimates, panel.outlooker.looking.jury, moved, groups)
 
 
 def _with_verdicts(
-    panel: Panel, inquiry: Inquiry, attempts: Sequence[Attempt], words: dict[AttemptId, tuple[float, str]]
+    panel: Panel, inquiry: Inquiry, answers: Sequence[Attempt], hearing: Hearing | None, words: Words
 ) -> tuple[Attempt, ...]:
-    answers = [attempt for attempt in attempts if is_answer(attempt)]
-    asked = [attempt.arm for attempt in answers]
-    quality = {candidate.arm: candidate.quality for candidate in inquiry.candidates if candidate.arm in asked}
-    verdicts = review(inquiry.query.text, answers, quality, panel.calibrator, words)
+    said = {name: reason for name, (_, reason) in words.items()}
+    verdicts = review(inquiry.query.text, answers, hearing, panel.outlooker.looking.calibrator, said)
     return tuple(
         replace(attempt, verdict=verdict) if _differ(attempt.verdict, verdict) else attempt
         for attempt in answers
@@ -104,28 +140,18 @@ def _with_verdicts(
     )
 
 
-def _differ(before: Verdict | None, now: Verdict | None) -> bool:
-    """Whether a verdict is news. The score follows from the signals, which a checkpoint brings back as lists."""
-    if before is None or now is None:
-        return before is not now
-    return (before.score, before.reason, before.detail) != (now.score, now.reason, now.detail)
-
-
-def _words_so_far(pool: Pool, attempts: Sequence[Attempt]) -> dict[AttemptId, tuple[float, str]]:
-    """What the judge said at earlier reviews, by the attempt it spoke of."""
-    judgements = {
-        AttemptId(attempt.attempt_id.removesuffix(_JUDGE)): read_judgement(attempt)
-        for attempt in attempts
-        if attempt.role == "judge" and attempt.attempt_id.endswith(_JUDGE)
-    }
-    return {name: (one.log_odds(pool.spec.judge_reliability), one.reason) for name, one in judgements.items()}
-
-
-def _worth_judging(panel: Panel, inquiry: Inquiry, best: Attempt, attempts: Sequence[Attempt]) -> bool:
-    asked = any(attempt.attempt_id.startswith(best.attempt_id + _JUDGE) for attempt in attempts)
+async def _judge(
+    panel: Panel, inquiry: Inquiry, judged: Sequence[Attempt], hearing: Hearing, attempts: Sequence[Attempt]
+) -> tuple[Attempt, ...]:
+    """The judge's calls on the answer that would be given, beside its strongest rival; none where it does not pay."""
+    by_id = {attempt.attempt_id: attempt for attempt in judged}
+    best = by_id[hearing.given.attempt_id]
+    rival = _rival(hearing, by_id, best)
+    asked = any(attempt.attempt_id.startswith(best.attempt_id + JUDGE_SUFFIX) for attempt in attempts)
     if asked or best.verdict is None or best.verdict.reason not in {"ok", "disagreement"}:
-        return False
-    return judging_pays(
+        return ()
+    room = left_usd(inquiry.knobs.max_cost_usd, attempts)
+    if not judging_pays(
         panel.pool,
         inquiry.query,
         best,
@@ -133,9 +159,39 @@ def _worth_judging(panel: Panel, inquiry: Inquiry, best: Attempt, attempts: Sequ
         inquiry.plan.criteria,
         tradeoff=inquiry.knobs.tradeoff,
         reference_cost_usd=panel.outlooker.reference_cost_usd,
-        left_usd=left_usd(inquiry.knobs.max_cost_usd, attempts),
+        left_usd=room,
+        rival=rival,
+    ):
+        return ()
+    name = AttemptId(best.attempt_id + JUDGE_SUFFIX)
+    names = (name,) if rival is None else comparison_ids(name, rival.attempt_id)
+    before = [call for one in names for call in await panel.made(one)]  # paid for before a restart
+    if before:
+        return tuple(before)
+    _, calls = await ask_judge(
+        panel.pool,
+        panel.chat,
+        inquiry.query,
+        best,
+        inquiry.plan.criteria,
+        attempt_id=name,
+        left_usd=room,
+        rival=rival,
     )
+    return calls
 
 
-def _score(attempt: Attempt) -> float:
-    return -1.0 if attempt.verdict is None or attempt.error is not None else attempt.verdict.score
+def _rival(hearing: Hearing, by_id: Mapping[AttemptId, Attempt], best: Attempt) -> Attempt | None:
+    """The likeliest answer that claims something else; None when nothing else is claimed."""
+    places = {attempt.attempt_id: place for place, attempt in enumerate(hearing.attempts)}
+    own = hearing.number[0, places[best.attempt_id]]
+    others = [place for place in range(len(places)) if 0 <= hearing.number[0, place] != own]
+    likeliest = max(others, key=hearing.score, default=None)
+    return None if likeliest is None else by_id[hearing.attempts[likeliest].attempt_id]
+
+
+def _differ(before: Verdict | None, now: Verdict | None) -> bool:
+    """Whether a verdict is news. The score follows from the signals, which a checkpoint brings back as lists."""
+    if before is None or now is None:
+        return before is not now
+    return (before.score, before.reason, before.detail) != (now.score, now.reason, now.detail)

@@ -7,29 +7,33 @@ left of it, and indices become arms with a reserve each. The reserves of a step 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from curveroute.agent.escalate import Situation, Step, next_step, why_not
-from curveroute.agent.posterior import Belief, observe, truncate
+from curveroute.agent.advice import NO_SAY, Advice, advise, choices, listed
+from curveroute.agent.errors import SettingError
+from curveroute.agent.escalate import PLANNED, Situation, Step, gain_of, net_gain, next_step, price_of, why_not
+from curveroute.agent.flips import crossings, flips_from, named_flips, rejections
+from curveroute.agent.looking.looking import aside
+from curveroute.agent.posterior import Heard, conditioned, whole_of
 from curveroute.agent.probe import Ask, affordable_limit
-from curveroute.agent.types import Arm, Attempt, AttemptId, Decision, Rejection
+from curveroute.agent.types import Arm, Attempt, AttemptId, Decision
+from curveroute.agent.verify.hearing import Hearing, hear_answers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from curveroute.agent.escalate import Floats, Mask
     from curveroute.agent.propose import Outlooker
-    from curveroute.agent.types import Estimate, Plan, Query, Role, RunId
+    from curveroute.agent.types import Estimate, Flip, Plan, Query, Role, RunId
 
     Answer = tuple[int, Attempt]
 
 MAX_STEPS = 7  # 23 steps of the graph: within LangChain's recursion limit of 25
-_REJECTIONS_KEPT = 32
-_PARTNERS = 1
+AGAIN = 0.7  # temperature of an arm's second and further answers
+_PARTNERS = 3
 
 
 class Knobs(Protocol):
@@ -40,6 +44,15 @@ class Knobs(Protocol):
 
     @property
     def max_cost_usd(self) -> float | None: ...  # noqa: D102
+
+    @property
+    def seconds_usd(self) -> float: ...  # noqa: D102
+
+    @property
+    def max_error(self) -> float | None: ...  # noqa: D102
+
+    @property
+    def policy(self) -> str | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +76,7 @@ class Inquiry:
     @property
     def arms(self) -> list[Arm]:
         """The candidates' arms, in their order."""
-        return [candidate.arm for candidate in self.candidates]
+        return listed(self.candidates).arms
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,47 +92,131 @@ def is_answer(attempt: Attempt) -> bool:
     return attempt.role in {"probe", "escalation"} and not attempt.attempt_id.endswith(".lost")
 
 
+def best_attempt(attempts: Sequence[Attempt]) -> Attempt | None:
+    """The answer that the jury gives: of the highest verdict the one that was expected to be best.
+
+    Of equals the later arm's, which was chosen knowing the earlier; of one arm's answers the first.
+    """
+    answers = [attempt for attempt in attempts if is_answer(attempt) and attempt.error is None]
+    arms = [attempt.arm for attempt in answers]
+    return max(answers, key=lambda one: (*_standing(one), arms.index(one.arm)), default=None)
+
+
 def spent_usd(attempts: Sequence[Attempt]) -> float:
     """What these attempts cost together."""
     return math.fsum(attempt.cost_usd for attempt in attempts)
 
 
 def left_usd(cap_usd: float | None, attempts: Sequence[Attempt]) -> float:
-    """What a cap still holds after these attempts; infinite without a cap."""
-    return math.inf if cap_usd is None else max(cap_usd - spent_usd(attempts), 0.0)
+    """What a cap still holds after these attempts; infinite without a cap. Rounded down: it never adds up to more."""
+    if cap_usd is None:
+        return math.inf
+    costs = [attempt.cost_usd for attempt in attempts]
+    left = max(math.fsum((cap_usd, *(-cost for cost in costs))), 0.0)
+    return left if math.fsum((*costs, left)) <= cap_usd else math.nextafter(left, 0.0)
 
 
 def next_turn(
-    outlooker: Outlooker, inquiry: Inquiry, attempts: Sequence[Attempt], step: int, *, committed: bool = False
+    outlooker: Outlooker,
+    inquiry: Inquiry,
+    attempts: Sequence[Attempt],
+    step: int,
+    *,
+    committed: bool = False,
+    hearing: Hearing | None = None,
 ) -> Turn:
     """What the rule does next.
 
     Args:
-        outlooker: worst cases, covariance, reliability and the unit of cost.
+        outlooker: worst cases, covariance, what was learned of looking, and the unit of cost.
         inquiry: what was planned.
         attempts: every call so far, answers with their verdicts.
         step: number of this decision in the run, from 1.
         committed: the answer was shown as it was written, so it stands, whatever its verdict.
+        hearing: of the answers, where it was held already.
 
     Raises:
         CapTooSmall: nothing was asked yet and no arm fits under the cap.
     """
     arms = inquiry.arms
     answers = [attempt for attempt in attempts if is_answer(attempt)]
-    situation = _situation(outlooker, inquiry, arms, attempts)
-    chosen = _stop_early(situation, step, committed=committed) if answers else None
+    hearing = hearing or _heard(outlooker, inquiry, answers)
+    advice = _advice(outlooker, inquiry, hearing)
+    situation = _situation(outlooker, inquiry, arms, attempts, advice)
+    if situation.gain is None:
+        advice = None
+    chosen = _stop_early(situation, step, answers, committed=committed) if answers else None
+    early = chosen is not None
     if chosen is None:
-        first, partners = (None, ()) if answers else _opening(arms, inquiry.plan, situation)
+        first, partners = _opening(arms, inquiry.plan, situation, opened=bool(answers))
         chosen = next_step(situation, first=first, partners=partners)
-    asks = _asks(inquiry.run_id, step, arms, situation, chosen, "escalation" if answers else "probe")
-    return Turn(_decision(step, arms, situation, chosen), asks)
+        if chosen.committed and advice is not None and not advice.last:  # the same arm may be asked again
+            chosen = replace(chosen, committed=False)
+    chosen = _as_promised(outlooker, inquiry.knobs, situation, chosen, hearing)
+    asks = _asks(inquiry.run_id, step, arms, situation, chosen, advice, "escalation" if answers else "probe")
+    flips = () if early else _flips(outlooker, inquiry, situation, chosen, hearing)
+    return Turn(_decision(step, arms, situation, chosen, flips), asks)
 
 
-def _stop_early(situation: Situation, step: int, *, committed: bool) -> Step | None:
+def _standing(attempt: Attempt) -> tuple[float, float]:
+    """The jury's probability of an answer, before it was calibrated, and what was expected of it."""
+    if attempt.verdict is None:
+        return -1.0, -math.inf
+    signals = dict(attempt.verdict.signals)
+    return signals.get("jury", attempt.verdict.score), signals.get("prior", -math.inf)
+
+
+def _heard(outlooker: Outlooker, inquiry: Inquiry, answers: Sequence[Attempt]) -> Hearing | None:
+    """The answers heard again, with the words that their verdicts tell of."""
+    if not answers:
+        return None
+    words = {
+        attempt.attempt_id: dict(attempt.verdict.signals).get("judged", 0.0)
+        for attempt in answers
+        if attempt.verdict is not None
+    }
+    estimates = {candidate.arm: candidate for candidate in inquiry.candidates}
+    return hear_answers(inquiry.query.text, answers, estimates, outlooker.looking.jury, words)
+
+
+def _advice(outlooker: Outlooker, inquiry: Inquiry, hearing: Hearing | None) -> Advice | None:
+    """What was learned, where the plan is the ranking and leaves nothing out: a planner is not second-guessed."""
+    if inquiry.plan.source == "planner" or len(inquiry.plan.arms) < len(inquiry.candidates):
+        return None
+    if inquiry.knobs.policy == "closed-form":
+        return None
+    course = outlooker.looking.course(inquiry.knobs.tradeoff, inquiry.query.text)
+    return advise(course, inquiry.candidates, hearing)
+
+
+def check_knobs(outlooker: Outlooker, knobs: Knobs) -> None:
+    """Refuse what was never learned, before anything is asked.
+
+    Raises:
+        SettingError: a promise that was not calibrated for this tradeoff, or a learned rule where nothing was learned.
+    """
+    if knobs.policy == "learned" and not outlooker.looking.courses:
+        raise SettingError(
+            f"policy is 'learned', and nothing was learned for pool {outlooker.pool.name!r}: train a predictor for it, "
+            "or leave policy out"
+        )
+    if knobs.max_error is None:
+        return
+    promise = outlooker.looking.calibrator.promise(knobs.max_error, knobs.tradeoff)
+    if promise is None or promise.threshold is None:
+        raise SettingError(
+            f"no score is known above which at most {knobs.max_error:g} of the answers are wrong at tradeoff "
+            f"{knobs.tradeoff:g}: calibrate the predictor on a table (curveroute calibrate), or leave max_error out"
+        )
+
+
+def _stop_early(situation: Situation, step: int, answers: Sequence[Attempt], *, committed: bool) -> Step | None:
     """An end that is not the rule's: a committed answer, enough steps, or only failed calls and no one else to ask."""
-    net = np.zeros(situation.quality.size)
+    net = np.full(situation.quality.size, np.nan)
     if committed and situation.best is not None:
-        return Step((), "no verdict could have changed the choice", "accepted", False, net)
+        sound = any(one.verdict is not None and one.verdict.reason == "ok" for one in answers)
+        reason = "no verdict could have changed the choice" if sound else "it is no answer, and no other arm pays"
+        return Step((), reason, "accepted" if sound else "best_so_far", False, net)
     if step > MAX_STEPS:
         return Step((), f"{MAX_STEPS} steps are enough", "best_so_far", False, net)
     if situation.best is not None or (situation.open & (situation.worst_usd <= situation.left_usd)).any():
@@ -128,16 +225,22 @@ def _stop_early(situation: Situation, step: int, *, committed: bool) -> Step | N
     return Step((), reason, "best_so_far", False, net)
 
 
-def _situation(outlooker: Outlooker, inquiry: Inquiry, arms: list[Arm], attempts: Sequence[Attempt]) -> Situation:
-    answers = [(arms.index(attempt.arm), attempt) for attempt in attempts if is_answer(attempt)]
+def _situation(
+    outlooker: Outlooker, inquiry: Inquiry, arms: list[Arm], attempts: Sequence[Attempt], advice: Advice | None
+) -> Situation:
+    known = listed(inquiry.candidates)
+    answers = [(known.place[attempt.arm], attempt) for attempt in attempts if is_answer(attempt)]
     good = [one.verdict.score for _, one in answers if one.verdict is not None and one.error is None]
-    places = outlooker.places(arms)
-    quality = np.array([candidate.quality for candidate in inquiry.candidates])
+    places, heard = outlooker.places(arms), _verdicts(answers)
+    quality = known.quality
+    if answers:
+        columns = outlooker.covariance(places, places[whole_of(heard)])
+        quality = conditioned(quality, columns, heard, arms)
     left = left_usd(inquiry.knobs.max_cost_usd, attempts)
     worst = _cut_to_cap(outlooker, inquiry, arms, outlooker.worst_usd(inquiry.query, places), left)
-    return Situation(
-        quality=_believed(Belief(quality, outlooker.covariance(places)), arms, answers) if answers else quality,
-        cost_usd=np.array([candidate.cost_usd for candidate in inquiry.candidates]),
+    closed = Situation(
+        quality=quality,
+        cost_usd=known.cost_usd,
         worst_usd=worst,
         open=_open(arms, inquiry.plan, answers, worst <= left, answered=bool(good)),
         best=max(good, default=None),
@@ -145,7 +248,47 @@ def _situation(outlooker: Outlooker, inquiry: Inquiry, arms: list[Arm], attempts
         reference_cost_usd=outlooker.reference_cost_usd,
         left_usd=left,
         reliability=outlooker.reliability,
+        latency_s=known.latency_s,
+        seconds_usd=inquiry.knobs.seconds_usd,
     )
+    return closed if advice is None else _advised(closed, advice, answers)
+
+
+def _advised(closed: Situation, advice: Advice, answers: Sequence[Answer]) -> Situation:
+    """The situation with learned gains: an arm of the panel may be asked again. The closed form, where the panel fails.
+
+    It does before the first answer, when the cap holds no slot of it; when a model of it failed; and when all that was
+    answered claims nothing.
+    """
+    failed = {attempt.arm.model for _, attempt in answers if attempt.error is not None}
+    if closed.best == 0.0 or failed & advice.models:
+        return closed
+    may = np.isfinite(advice.gain)
+    situation = replace(closed, gain=advice.gain, weight=advice.weight, open=closed.open | may)
+    if closed.best is None and not (may & (closed.worst_usd <= closed.left_usd)).any():
+        return closed
+    return situation
+
+
+def _as_promised(
+    outlooker: Outlooker, knobs: Knobs, situation: Situation, chosen: Step, hearing: Hearing | None
+) -> Step:
+    """The step, where an answer below the score of the promise that was asked for is not accepted but only the best.
+
+    The run does not go on for it: the promise was measured on answers at which the learned rule stopped by itself, with
+    no word of judge or verifiers.
+    """
+    promise = None if knobs.max_error is None else outlooker.looking.calibrator.promise(knobs.max_error, knobs.tradeoff)
+    if promise is None or promise.threshold is None:
+        return chosen
+    if chosen.status != "accepted" or situation.best is None:
+        return chosen
+    words = ""
+    if situation.gain is None or knobs.seconds_usd > 0.0 or (hearing is not None and any(hearing.words)):
+        words = "the promise was not measured for such a run"
+    elif situation.best < promise.threshold:
+        words = f"its score {situation.best:.3f} is below the {promise.threshold:.3f} of the promise"
+    return replace(chosen, status="best_so_far", reason=f"{chosen.reason}; {words}") if words else chosen
 
 
 def _cut_to_cap(outlooker: Outlooker, inquiry: Inquiry, arms: list[Arm], worst: Floats, left: float) -> Floats:
@@ -153,8 +296,9 @@ def _cut_to_cap(outlooker: Outlooker, inquiry: Inquiry, arms: list[Arm], worst: 
 
     It is cut no further than to the tokens that it is expected to use.
     """
-    for place, (arm, expected) in enumerate(zip(arms, inquiry.candidates, strict=True)):
-        if arm.budget is None and worst[place] > left:
+    for place in np.flatnonzero(worst > left).tolist():
+        arm, expected = arms[place], inquiry.candidates[place]
+        if arm.budget is None:
             messages = outlooker.pool.messages(inquiry.query, arm)
             tokens = affordable_limit(outlooker.pool, arm, messages, left)
             if tokens >= expected.output_tokens:
@@ -179,49 +323,104 @@ def _open(arms: list[Arm], plan: Plan, answers: Sequence[Answer], fits: Mask, *,
     return next((one for one in (sound, untried) if (one & fits).any()), planned)
 
 
-def _believed(belief: Belief, arms: list[Arm], answers: Sequence[Answer]) -> Floats:
-    """Qualities conditioned on every verdict; a failed call says nothing about quality."""
-    for index, attempt in answers:
-        if attempt.error is not None or attempt.verdict is None:
-            continue
-        if attempt.verdict.reason == "truncated":
-            belief = truncate(belief, index, arms, attempt.verdict.score)
-        else:
-            belief = observe(belief, index, attempt.verdict.score)
-    return belief.mean
+def _verdicts(answers: Sequence[Answer]) -> list[Heard]:
+    """Verdicts as the belief reads them; a failed call says nothing about quality."""
+    return [
+        Heard(index, attempt.verdict.score, attempt.verdict.reason == "truncated")
+        for index, attempt in answers
+        if attempt.error is None and attempt.verdict is not None
+    ]
 
 
-def _opening(arms: list[Arm], plan: Plan, situation: Situation) -> tuple[int | None, tuple[int, ...]]:
-    """The planner's first arm, if it spoke; and who may be asked beside the first one when probing is worth it."""
+def _opening(arms: list[Arm], plan: Plan, situation: Situation, *, opened: bool) -> tuple[int | None, tuple[int, ...]]:
+    """The planner's first arm, if it spoke; and who may be asked beside the chosen one when waiting is dear."""
     able = situation.open & (situation.worst_usd <= situation.left_usd)
-    first = arms.index(plan.arms[0]) if plan.source == "planner" and plan.arms[0] in arms else None
-    if not plan.probe or not able.any():
+    first = None
+    if not opened and plan.source == "planner" and plan.arms[0] in arms:
+        first = arms.index(plan.arms[0])
+    if not plan.probe or situation.seconds_usd <= 0.0 or not able.any():
         return first, ()
-    lead = arms[first if first is not None and able[first] else int(np.flatnonzero(able)[0])]
-    others = [index for index in np.flatnonzero(able).tolist() if arms[index].model != lead.model]
-    return first, tuple(others[:_PARTNERS])
+    net = np.where(situation.open, net_gain(situation), -np.inf)
+    lead = first if first is not None else int(np.nan_to_num(np.where(able, net, -np.inf), nan=-np.inf).argmax())
+    worth = net_gain(replace(situation, seconds_usd=0.0))  # its waiting is what is saved
+    worth = np.nan_to_num(np.where(situation.open, worth, -np.inf), nan=-np.inf)
+    order = np.argsort(-worth, kind="stable").tolist()
+    others = [index for index in order if arms[index].model != arms[lead].model]
+    found = others[:_PARTNERS]  # whoever does not fit under the cap keeps its place
+    return first, tuple(index for index in found if able[index] and worth[index] > 0.0)
 
 
-def _asks(run_id: RunId, step: int, arms: list[Arm], situation: Situation, chosen: Step, role: Role) -> tuple[Ask, ...]:
-    """One ask an arm. What the cap holds beyond their worst cases is shared out, for repeated requests."""
+def _asks(
+    run_id: RunId, step: int, arms: list[Arm], situation: Situation, chosen: Step, advice: Advice | None, role: Role
+) -> tuple[Ask, ...]:
+    """One ask an arm. What the cap holds beyond its worst case is for repeated requests, if it is asked alone."""
     worst = [float(situation.worst_usd[index]) for index in chosen.arms]
     share = math.inf
     if not math.isinf(situation.left_usd):
-        share = max(situation.left_usd - math.fsum(worst), 0.0) * (1.0 - 1e-9) / max(len(worst), 1)
+        share = max(situation.left_usd - math.fsum(worst), 0.0) * (1.0 - 1e-9) if len(worst) == 1 else 0.0
+    samples = [0 if advice is None else advice.sample[index] for index in chosen.arms]
     return tuple(
-        Ask(AttemptId(f"{run_id}.{step}.{number}"), role, arms[index], reserve_usd=one + share)
-        for number, (index, one) in enumerate(zip(chosen.arms, worst, strict=True), start=1)
+        Ask(
+            AttemptId(f"{run_id}.{step}.{number}"),
+            role,
+            arms[index],
+            sample=sample,
+            temperature=AGAIN if sample else 0.0,
+            reserve_usd=one + share,
+        )
+        for number, (index, one, sample) in enumerate(zip(chosen.arms, worst, samples, strict=True), start=1)
     )
 
 
-def _decision(step: int, arms: Sequence[Arm], situation: Situation, chosen: Step) -> Decision:
-    lost = zip(arms, why_not(situation, chosen), chosen.net.tolist(), strict=True)
-    rejected = (Rejection(arm, reason, net) for arm, reason, net in lost if reason)
+def _decision(step: int, arms: Sequence[Arm], situation: Situation, chosen: Step, flips: tuple[Flip, ...]) -> Decision:
+    learned = situation.gain is not None
     return Decision(
         step=step,
         arms=tuple(arms[index] for index in chosen.arms),
         reason=chosen.reason,
         status=chosen.status,
         committed=chosen.committed,
-        rejected=tuple(islice(rejected, _REJECTIONS_KEPT)),
+        rejected=rejections(
+            arms,
+            why_not(situation, chosen),
+            net_gain=chosen.net,
+            gain=gain_of(situation),
+            price=price_of(situation),
+            probability=situation.quality,
+        ),
+        flips=flips,
+        policy="plan" if chosen.reason == PLANNED else "learned" if learned else "closed-form",
     )
+
+
+def _flips(
+    outlooker: Outlooker, inquiry: Inquiry, situation: Situation, chosen: Step, hearing: Hearing | None
+) -> tuple[Flip, ...]:
+    """The nearest tradeoffs at which the rule would have chosen otherwise, had it been asked the same here."""
+    may = situation.open & (situation.worst_usd <= situation.left_usd)
+    arms = inquiry.arms
+    if chosen.reason == PLANNED:
+        return ()
+    own = chosen.arms[0] if chosen.arms else None
+    if situation.gain is None:
+        gain = np.where(may, gain_of(situation), np.nan)
+        found = crossings(gain, price_of(situation), situation.tradeoff, own, may_stop=situation.best is not None)
+        pairs = [(at, () if arm is None else (arm,)) for at, arm in filter(None, found)]
+        return named_flips(pairs, arms, _flip_reason)
+    grid, chosen_there = choices(outlooker.looking, inquiry.candidates, hearing, price_of(situation), may)
+    own_course = np.arange(grid.size) + aside(inquiry.query.text)  # this query follows a neighbour's course
+    chosen_there = chosen_there[np.clip(own_course, 0, grid.size - 1)]
+    other = np.flatnonzero((chosen_there != NO_SAY) & (chosen_there != (-1 if own is None else own)))
+    side = int(np.searchsorted(grid[other], situation.tradeoff))
+    near = other[max(side - 1, 0) : side + 2]
+    others = flips_from(
+        [() if arm < 0 else (arm,) for arm in chosen_there[near].tolist()],
+        situation.tradeoff,
+        grid[near].tolist(),
+        own=() if own is None else (own,),
+    )
+    return named_flips(others, arms, _flip_reason)
+
+
+def _flip_reason(arms: tuple[int, ...]) -> str:
+    return "it would be asked" if arms else "it would stop"

@@ -12,6 +12,8 @@ from curveroute.agent.errors import MissingKey
 from curveroute.agent.settings import load_settings, read_secret
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from curveroute.agent.chat.download import Progress
     from curveroute.agent.chat.servers import LocalServers
     from curveroute.agent.chat.weights import Weights
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from curveroute.agent.pool import ModelSpec, Pool, WeightsSpec
     from curveroute.agent.predictor import Predictor
     from curveroute.agent.settings import Settings
-    from curveroute.agent.verify.calibrate import Calibrator
+    from curveroute.agent.verify.found import Check, Verifier
     from curveroute.graphs.context import Parts
 
 
@@ -56,7 +58,7 @@ def compose_chat(
     return OpenAIChat(endpoints)
 
 
-def compose_parts(
+def compose_parts(  # noqa: PLR0913  (every argument but the pool has a default)
     pool_name: str,
     *,
     settings: Settings | None = None,
@@ -65,6 +67,7 @@ def compose_parts(
     ledger: LedgerPort | None = None,
     allow: tuple[str, ...] = (),
     deny: tuple[str, ...] = (),
+    verifiers: Sequence[str | Verifier | Check] = (),
     on_progress: Progress | None = None,
 ) -> Parts:
     """Everything a run needs, checked before anything is opened, sent or spent.
@@ -84,6 +87,7 @@ def compose_parts(
     settings = settings or load_settings()
     pool = load_pool(pool_name)
     pool.restricted(allow, deny)
+    asked = compose_verifiers(verifiers)
     fitted = find_predictor(pool, predictor)
     shipped = fitted is not None and fitted.embedder in SHIPPED_EMBEDDERS
     embedder = embedder or (embedder_by_name(fitted.embedder) if fitted and shipped else default_embedder())
@@ -96,10 +100,34 @@ def compose_parts(
         chat=chat,
         embedder=embedder,
         outlooker=Outlooker(pool, fitted),
-        calibrator=_calibrator(fitted),
         ledger=ledger or Ledger.open(settings.ledger_url),
         stop_servers=None if servers is None else servers.stop_all,
+        verifiers=asked,
     )
+
+
+def compose_verifiers(given: Sequence[str | Verifier | Check]) -> tuple[Verifier, ...]:
+    """Verifiers from names (``json-schema:FILE``), plain functions, or verifiers as they are.
+
+    Raises:
+        SetupError: a name that nothing stands behind, or a thing that is no verifier.
+    """
+    from curveroute.agent.errors import SettingError
+    from curveroute.agent.verify.found import CallableVerifier, Verifier, checked_reliability
+    from curveroute.agent.verify.named import verifiers_by_name
+
+    made: list[Verifier] = []
+    for one in given:
+        if isinstance(one, str):
+            made += verifiers_by_name([one])
+        elif isinstance(one, Verifier):
+            checked_reliability(one.name, one.reliability)
+            made.append(one)
+        elif callable(one):
+            made.append(CallableVerifier(one, getattr(one, "__name__", type(one).__name__)))
+        else:
+            raise SettingError(f"{one!r} is no verifier: give a name, a function, or something with name and check")
+    return tuple(made)
 
 
 def find_predictor(pool: Pool, given: str | Path | None) -> Predictor | None:
@@ -128,12 +156,6 @@ def weights_of(spec: WeightsSpec) -> Weights:
         for source in spec.sources
     )
     return Weights(spec.file, spec.bytes, spec.sha256, spec.licence, sources)
-
-
-def _calibrator(fitted: Predictor | None) -> Calibrator:
-    from curveroute.agent.verify.calibrate import Calibrator
-
-    return Calibrator.from_weights(fitted.calibrator_) if fitted and fitted.calibrator_ else Calibrator.unfitted()
 
 
 def _servers_if_local(pool: Pool, settings: Settings) -> LocalServers | None:

@@ -25,13 +25,14 @@ from curveroute.portal import PORTAL
 from curveroute.route import Route
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from curveroute.agent.embed.seam import Embedder
     from curveroute.agent.ledger import LedgerPort
     from curveroute.agent.settings import Settings
+    from curveroute.agent.verify.found import Check, Verifier
     from curveroute.graphs.conversation import Given
     from curveroute.graphs.events import RunEvent
 
@@ -56,6 +57,7 @@ class Router(Runnable[Any, Route]):
         tradeoff: float = 0.5,
         max_cost_usd: float | None = None,
         *,
+        seconds_usd: float = 0.0,
         plan: bool = True,
         judge: bool = True,
         predictor: str | Path | None = None,
@@ -64,6 +66,8 @@ class Router(Runnable[Any, Route]):
         settings: Settings | None = None,
         allow: tuple[str, ...] = (),
         deny: tuple[str, ...] = (),
+        max_error: float | None = None,
+        verifiers: Sequence[str | Verifier | Check] = (),
     ) -> Self:
         """A router over the pool of that name, or in the TOML file at that path.
 
@@ -71,6 +75,7 @@ class Router(Runnable[Any, Route]):
             pool: name or path.
             tradeoff: λ, from 0 (quality only) to 1 (cost only), with cost in units of the pool's dearest arm.
             max_cost_usd: hard cap on everything one run spends; none: no cap.
+            seconds_usd: what a second of waiting is worth, USD; 0: latency does not count.
             plan: let the pool's planner speak when it pays.
             judge: let the pool's judge speak when it pays.
             predictor: a predictor's folder, instead of the one that the pool names.
@@ -79,11 +84,22 @@ class Router(Runnable[Any, Route]):
             settings: where things are kept; by default read from the environment.
             allow: only these models; empty: all.
             deny: none of these models.
+            max_error: accept only answers of a score at which at most this share is wrong, as calibrated.
+            verifiers: names (``json-schema:FILE``, ``unit-tests:FILE``), plain functions, or verifiers of your own.
 
         Raises:
             SetupError: an unknown or malformed pool, a missing key, a value out of range, a damaged predictor.
         """
-        context = Context(tradeoff=tradeoff, max_cost_usd=max_cost_usd, plan=plan, judge=judge, allow=allow, deny=deny)
+        context = Context(
+            tradeoff=tradeoff,
+            max_cost_usd=max_cost_usd,
+            plan=plan,
+            judge=judge,
+            allow=allow,
+            deny=deny,
+            seconds_usd=seconds_usd,
+            max_error=max_error,
+        )
         parts = compose_parts(
             pool,
             settings=settings,
@@ -92,6 +108,7 @@ class Router(Runnable[Any, Route]):
             ledger=ledger,
             allow=context.allow,
             deny=context.deny,
+            verifiers=verifiers,
         )
         return cls(replace(context, parts=parts))
 
@@ -115,7 +132,8 @@ class Router(Runnable[Any, Route]):
         Args:
             input: a string, messages, or a dict with ``messages`` or ``query``.
             config: LangChain's, handed on to the graph.
-            overrides: settings of this run: ``tradeoff``, ``max_cost_usd``, ``plan``, ``judge``, ``allow``, ``deny``.
+            overrides: settings of this run: ``tradeoff``, ``max_cost_usd``, ``seconds_usd``, ``max_error``,
+                ``policy``, ``plan``, ``judge``, ``allow``, ``deny``.
 
         Raises:
             SettingError: an override out of range or unknown.
@@ -217,7 +235,9 @@ def context_with(context: Context, overrides: dict[str, Any]) -> Context:
     Raises:
         SettingError: an unknown setting, or a value out of range.
     """
-    known = {"tradeoff", "max_cost_usd", "plan", "judge", "allow", "deny"}
+    known = {
+            "tradeoff", "max_cost_usd", "seconds_usd", "max_error", "policy", "plan", "judge", "allow", "deny",
+        }  # fmt: skip
     unknown = sorted(set(overrides) - known)
     if unknown:
         raise SettingError(f"unknown setting(s) {', '.join(unknown)}; a run can override: {', '.join(sorted(known))}")

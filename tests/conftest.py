@@ -17,7 +17,6 @@ from curveroute.agent.ledger import NullLedger
 from curveroute.agent.pool import Pool, PoolSpec, PriceSpec
 from curveroute.agent.propose import Outlooker
 from curveroute.agent.types import Usage
-from curveroute.agent.verify.calibrate import Calibrator
 from curveroute.graphs import Context, Parts
 from curveroute.router import Router
 
@@ -180,7 +179,6 @@ class House:
             chat=chat,
             embedder=embedder or LetterEmbedder(),
             outlooker=Outlooker(pool, predictor),
-            calibrator=Calibrator.unfitted(),
             ledger=ledger or NullLedger(),
         )
         return Context(**settings, parts=parts)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from curveroute.agent.bench.samples import Samples, samples_of
 from curveroute.agent.errors import TableError
 from curveroute.agent.types import Arm, ModelId
-from curveroute.agent.verify.answers import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,21 +27,6 @@ if TYPE_CHECKING:
 
 
 EXACT = 1e-4  # share of a cost within which its tokens explain it
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Samples:
-    """Single answers: n queries, A arms, up to S samples each.
-
-    Attributes:
-        quality: (n, A, S), NaN where there is no such sample.
-        cost_usd: (n, A, S) USD, NaN likewise.
-        answer: (n, A, S) codes of normalised answers, equal where two answers agree; -1 where none was given.
-    """
-
-    quality: NDArray[np.float32]
-    cost_usd: NDArray[np.float32]
-    answer: Codes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,13 +71,12 @@ class Grid:
             input_tokens=self.input_tokens[rows],
             output_tokens=self.output_tokens[rows],
             cost_usd=self.cost_usd[rows],
-            samples=Samples(self.samples.quality[rows], self.samples.cost_usd[rows], self.samples.answer[rows]),
+            samples=self.samples.rows(rows),
             x=self.x[rows],
         )
 
     def keep(self, columns: Indices) -> Grid:
         """Some of the arms on the same queries."""
-        one = self.samples
         return replace(
             self,
             arms=tuple(self.arms[column] for column in columns),
@@ -102,7 +86,7 @@ class Grid:
             cost_usd=self.cost_usd[:, columns],
             prices=self.prices[columns],
             fees=self.fees[columns],
-            samples=Samples(one.quality[:, columns], one.cost_usd[:, columns], one.answer[:, columns]),
+            samples=self.samples.arms(columns),
         )
 
     def expected_cost(self, input_tokens: Floats, output_tokens: Floats) -> Floats:
@@ -150,7 +134,7 @@ def grid_of(columns: Columns) -> Grid:
         cost_usd=cost,
         prices=prices,
         fees=fees,
-        samples=_samples(columns, query, arm, shape),
+        samples=samples_of(columns, query, arm, shape),
         x=np.zeros((first.size, 0)),
     )
 
@@ -257,26 +241,3 @@ def _prices(arms: Sequence[Arm], prompt: Floats, tokens: Floats, cost: Floats) -
         prices[columns] = np.maximum(found[:2], 0.0)
         fees[columns] = max(float(found[2]), 0.0) if found.size > 2 else 0.0  # noqa: PLR2004
     return prices, fees
-
-
-def _samples(columns: Columns, query: Indices, arm: Indices, shape: tuple[int, int]) -> Samples:
-    cell = query * shape[1] + arm
-    order = np.lexsort((columns.sample, cell))
-    starts = np.flatnonzero(np.diff(cell[order], prepend=-1))
-    lengths = np.diff(np.append(starts, cell.size))
-    number = np.empty(cell.size, dtype=np.intp)
-    number[order] = np.arange(cell.size) - np.repeat(starts, lengths)
-    full = (*shape, int(lengths.max()))
-    quality, cost = np.full(full, np.nan, dtype=np.float32), np.full(full, np.nan, dtype=np.float32)
-    answer = np.full(full, -1, dtype=np.int32)
-    quality[query, arm, number] = columns.quality
-    cost[query, arm, number] = columns.cost_usd
-    answer[query, arm, number] = _normalised(columns.answer.values)[columns.answer.codes]
-    return Samples(quality, cost, answer)
-
-
-def _normalised(values: Sequence[str]) -> Codes:
-    """Codes of answers that agree; the last entry is that of no answer (code -1)."""
-    seen: dict[str, int] = {}
-    codes = [seen.setdefault(word, len(seen)) if (word := normalise(value)) else -1 for value in values]
-    return np.array([*codes, -1], dtype=np.int32)

@@ -57,8 +57,8 @@ class SingleShot:
             PredictorError: no arm has two answers.
         """
         self._train = train
-        self._known: Indices = np.flatnonzero((~np.isnan(train.quality)).sum(axis=0) >= FEWEST_ROWS)
-        known = train.keep(self._known)
+        self.known_: Indices = np.flatnonzero((~np.isnan(train.quality)).sum(axis=0) >= FEWEST_ROWS)
+        known = train.keep(self.known_)
         self.predictor_ = Predictor(embedder="given", shrunk=self.shrunk, calibrated=self.calibrated).fit(
             self._features(train),
             known.quality,
@@ -72,6 +72,15 @@ class SingleShot:
     def estimates(self, test: Grid) -> Floats:
         """(n, A) quality expected of every arm, NaN for arms without heads."""
         return self._spread(self._predict(test).quality)
+
+    def expected(self, test: Grid) -> tuple[Floats, Floats]:
+        """(n, A) quality and output tokens expected of every arm, NaN for arms without heads."""
+        predicted = self._predict(test)
+        return self._spread(predicted.quality), self._spread(predicted.output_tokens)
+
+    def expected_cost(self, grid: Grid, tokens: Floats) -> Floats:
+        """(n, A) USD expected of every arm that uses these tokens, NaN for arms without heads."""
+        return self._spread(self._expected_cost(grid.keep(self.known_), tokens[:, self.known_]))
 
     def replay(self, test: Grid) -> Replay:
         """Route queries it has not seen."""
@@ -89,22 +98,22 @@ class SingleShot:
         return self.predictor_.predict(self._features(grid))
 
     def _sweep(self, grid: Grid, quality: Floats, tokens: Floats) -> Replay:
-        known = grid.keep(self._known)
+        known = grid.keep(self.known_)
         unit = self.predictor_.reference_cost_usd_ if self.unit == "pool" else 1.0
         return sweep(known, quality, self._expected_cost(known, tokens), unit)
 
     def _expected_cost(self, known: Grid, tokens: Floats) -> Floats:
         """(n, A) USD: the prompt is known before asking, the answer's length is not."""
-        means = np.nanmean(self._train.keep(self._known).cost_usd, axis=0)
+        means = np.nanmean(self._train.keep(self.known_).cost_usd, axis=0)
         if self.tokens == "nominal":
-            used = np.nanmean(self._train.keep(self._known).output_tokens, axis=0)
+            used = np.nanmean(self._train.keep(self.known_).output_tokens, axis=0)
             nominal = [one if arm.budget is None else arm.budget for arm, one in zip(known.arms, used, strict=True)]
             tokens = np.broadcast_to(np.asarray(nominal, dtype=np.float64), tokens.shape)
-        cost = self._train.keep(self._known).expected_cost(known.input_tokens, tokens)
+        cost = self._train.keep(self.known_).expected_cost(known.input_tokens, tokens)
         return np.where(np.isnan(cost), means, cost)
 
     def _spread(self, values: Floats) -> Floats:
         """Columns of the known arms in the places of all arms."""
         whole = np.full((values.shape[0], len(self._train.arms)), np.nan)
-        whole[:, self._known] = values
+        whole[:, self.known_] = values
         return whole

@@ -24,11 +24,12 @@ from curveroute.agent.predictor.squash import squash
 from curveroute.agent.predictor.training import Training, checked, expected_cost, most_tokens_of, smear
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import ArrayLike
 
     from curveroute.agent.decide import Floats
+    from curveroute.agent.looking.looking import Looking
     from curveroute.agent.types import Arm
 
 ALPHAS = (100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
@@ -55,7 +56,7 @@ class Predictor:
             error, and share of variance explained (``None`` where quality never varies); of an onboarded arm also its
             raw mean (``measured``) and how much of its own deviation is believed (``believed``).
         data_hash_: of the table it was fitted on, as given.
-        calibrator_: weights of the verdicts' calibrator, passed through unread; empty until given.
+        looking_: what was learned of looking at answers; None until given.
         loo_quality_: (n, A) leave-one-out quality of the training queries; after ``fit`` only, not stored.
         loo_tokens_: (n, A) leave-one-out output tokens, likewise.
     """
@@ -64,7 +65,7 @@ class Predictor:
     shrinkage_: Shrinkage
     metrics_: dict[str, dict[str, float | None]]
     data_hash_: str
-    calibrator_: dict[str, float]
+    looking_: Looking | None
     loo_quality_: Floats
     loo_tokens_: Floats
 
@@ -134,7 +135,7 @@ class Predictor:
             rising=rising,
         )
         self.metrics_ = _metrics(table, predictions, known)
-        self.data_hash_, self.calibrator_ = data_hash, {}
+        self.data_hash_, self.looking_ = data_hash, None
         fitted = self.heads_.predict(x)  # has not seen queries without an answer either
         self.loo_quality_, self.loo_tokens_ = fitted.quality, fitted.output_tokens
         self.loo_quality_[table.asked], self.loo_tokens_[table.asked] = predictions, tokens.left_out
@@ -178,10 +179,10 @@ class Predictor:
                 f"in {dimension}: choose the embedder {self.embedder!r}, or train again with {name!r}"
             )
 
-    def with_calibrator(self, weights: Mapping[str, float]) -> Self:
-        """The same predictor, carrying these calibrator weights."""
+    def with_looking(self, looking: Looking | None) -> Self:
+        """The same predictor, carrying what was learned of looking."""
         carrying = copy(self)
-        carrying.calibrator_ = dict(weights)
+        carrying.looking_ = looking
         return carrying
 
 

@@ -194,6 +194,8 @@ def _with(predictor: Predictor, heads: CurveHeads, metrics: dict[str, dict[str, 
     carrying = copy(predictor)
     carrying.heads_ = heads
     carrying.metrics_ = {**predictor.metrics_, **metrics}
+    if predictor.looking_ is not None:  # its courses never lead to the new model: the closed form asks it too
+        carrying.looking_ = replace(predictor.looking_, courses=())
     for name in ("loo_quality_", "loo_tokens_"):  # of the training queries, which the new model never saw
         carrying.__dict__.pop(name, None)
     return carrying

@@ -21,6 +21,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from curveroute.agent.errors import PredictorError
+from curveroute.agent.looking.keep import looking_document, looking_tensors, read_looking
 from curveroute.agent.predictor.heads import CurveHeads
 from curveroute.agent.predictor.model import Predictor
 from curveroute.agent.predictor.shrink import Shrinkage
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from curveroute.agent.decide import Floats
     from curveroute.agent.types import JsonObject, JsonValue
 
-FORMAT = 2
+FORMAT = 3
 JSON_NAME = "predictor.json"
 WEIGHTS_NAME = "weights.safetensors"
 REMEDY = "train it again, or restore the folder from a copy"
@@ -51,7 +52,7 @@ def save_predictor(predictor: Predictor, folder: str | Path) -> Path:
     target = Path(folder)
     if target.exists() and not _replaceable(target):
         raise PredictorError(f"{target} exists and holds no predictor: choose another folder, or empty it yourself")
-    weights = save_tensors(_tensors(predictor.heads_))
+    weights = save_tensors(_tensors(predictor.heads_) | looking_tensors(predictor.looking_))
     document = _document(predictor, weights)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -84,8 +85,10 @@ def load_predictor(folder: str | Path) -> Predictor:
     predictor.shrinkage_ = _shrinkage(source, choice)
     predictor.metrics_ = _entry(source, document, "metrics", dict)
     predictor.data_hash_ = _text(source, document, "data_hash")
-    calibrator = _entry(source, document, "calibrator", dict)
-    predictor.calibrator_ = {name: _number(source, calibrator, name) for name in calibrator}
+    try:
+        predictor.looking_ = read_looking(document.get("looking"), tensors)
+    except PredictorError as error:
+        raise PredictorError(f"the predictor in {source} is damaged: {error}") from error
     if predictor.heads_.dimension != _entry(source, document, "dimension", int):
         _refuse(source, f"its weights have {predictor.heads_.dimension} dimensions, not those of {JSON_NAME}")
     return predictor
@@ -123,7 +126,7 @@ def _document(predictor: Predictor, weights: bytes) -> JsonObject:
             "gain_se": choice.gain_se,
         },
         "metrics": {name: dict(values) for name, values in predictor.metrics_.items()},
-        "calibrator": dict(predictor.calibrator_),
+        "looking": looking_document(predictor.looking_),
         "data_hash": predictor.data_hash_,
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
@@ -257,7 +260,7 @@ def _heads(
     if reference <= 0.0 or (np.diagonal(tensors["covariance"]) < 0.0).any() or (tensors["most_tokens"] < 0.0).any():
         _refuse(source, "its reference cost, variances or token ceilings are not positive")
     _check_rising(source, tensors["rising"])
-    return CurveHeads(arms, **tensors, reference_cost_usd=reference)
+    return CurveHeads(arms, **{name: tensors[name] for name in expected}, reference_cost_usd=reference)
 
 
 def _check_rising(source: Path, knots: Floats) -> None:

@@ -8,76 +8,102 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from curveroute.agent.types import Attempt, AttemptId, Verdict, VerdictReason
-from curveroute.agent.verify.signals import Answered, Signals, read_attempt, signals_of
+from curveroute.agent.verify.answers import query_kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from curveroute.agent.types import Arm
-    from curveroute.agent.verify.calibrate import Calibrator
+    from curveroute.agent.verify.hearing import Hearing
+    from curveroute.agent.verify.scale import Calibrator
+    from curveroute.agent.verify.signals import Answered
 
-_LIKELY = 0.5
-_UNKNOWN_QUALITY = 0.5
+LIKELY = 0.5
 
 
 def review(
     query_text: str,
     attempts: Sequence[Attempt],
-    quality: Mapping[Arm, float],
+    hearing: Hearing | None,
     calibrator: Calibrator,
-    judged: Mapping[AttemptId, tuple[float, str]],
+    said: Mapping[AttemptId, str],
 ) -> dict[AttemptId, Verdict]:
     """The verdict on each attempt.
 
     Args:
         query_text: what was asked.
         attempts: all answers so far; planner and judge calls are not among them.
-        quality: expected quality of each arm on this query.
-        calibrator: turns signals into a probability.
-        judged: log-odds of the judge's word on an attempt, and its reason.
+        hearing: of the sound ones among them; None when there are none.
+        calibrator: makes probabilities of the jury's.
+        said: what judge and verifiers said of an attempt, in words.
     """
-    read = {attempt.attempt_id: read_attempt(attempt, query_text) for attempt in attempts if attempt.error is None}
+    heard = {} if hearing is None else {one.attempt_id: place for place, one in enumerate(hearing.attempts)}
     verdicts = {}
     for attempt in attempts:
-        one = read.get(attempt.attempt_id)
-        if one is None:
+        place = heard.get(attempt.attempt_id)
+        if hearing is None or place is None:
             verdicts[attempt.attempt_id] = Verdict(0.0, "error", attempt.error or "")
             continue
-        others = [other for name, other in read.items() if name != attempt.attempt_id]
-        word, said = judged.get(attempt.attempt_id, (0.0, ""))
-        signals = signals_of(one, others, quality.get(attempt.arm, _UNKNOWN_QUALITY), word)
-        verdicts[attempt.attempt_id] = _verdict(one, signals, calibrator.probability(signals), said)
+        score = hearing.score(place)
+        if 0.0 < score < 1.0:
+            score = calibrator.scaled(score, query_kind(query_text))
+        signals = _signals(hearing, place)
+        reason, detail = _why(hearing.read[place], signals, score, said.get(attempt.attempt_id, ""))
+        verdicts[attempt.attempt_id] = Verdict(score, reason, detail, tuple(signals.items()))
     return verdicts
 
 
-def _verdict(one: Answered, signals: Signals, score: float, said: str) -> Verdict:
-    reason, detail = _why(one, signals, score, said)
-    return Verdict(score, reason, detail, tuple(signals._asdict().items()))
+def _signals(hearing: Hearing, place: int) -> dict[str, float]:
+    """What was seen of one answer beside the others, by name; counts are of answers."""
+    seen, number, models = hearing.seen, hearing.number[0], hearing.seen.model[0]
+    others = [other for other in range(number.size) if other != place and number[other] >= 0]
+    speaks = number[place] >= 0
+    agreeing = [other for other in others if speaks and number[other] == number[place]]
+    differing = [other for other in others if speaks and number[other] != number[place]]
+
+    def count(found: Sequence[int], *, other_model: bool) -> float:
+        return float(sum((models[other] != models[place]) == other_model for other in found))
+
+    one = hearing.read[place]
+    return {
+        "jury": hearing.score(place),
+        "prior": float(seen.prior[0, place]),
+        "length": float(seen.length[0, place]),
+        "truncated": float(one.truncated),
+        "malformed": float(one.malformed),
+        "refused": float(one.refused),
+        "agree_other": count(agreeing, other_model=True),
+        "disagree_other": count(differing, other_model=True),
+        "agree_same": count(agreeing, other_model=False),
+        "disagree_same": count(differing, other_model=False),
+        "confidence": float(seen.confidence[0, place]),
+        "judged": hearing.words[place],
+    }
 
 
-def _why(one: Answered, signals: Signals, score: float, said: str) -> tuple[VerdictReason, str]:
-    if one.refused:
-        return "refused", "it declines to answer"
-    if one.malformed:
-        return "malformed", "empty, or not in the form that the query asks for"
-    if one.truncated:
-        return "truncated", "the token limit cut it off"
+def _why(one: Answered, signals: Mapping[str, float], score: float, said: str) -> tuple[VerdictReason, str]:
+    seen: tuple[tuple[bool, VerdictReason, str], ...] = (
+        (one.refused, "refused", "it declines to answer"),
+        (one.malformed, "malformed", "empty, or not in the form that the query asks for"),
+        (one.truncated, "truncated", "the token limit cut it off"),
+        (not one.answer, "malformed", "it claims nothing"),
+    )
+    for holds, reason, detail in seen:
+        if holds:
+            return reason, detail
     agreement = _agreement(signals)
-    if signals.judged < 0 and score < _LIKELY:
+    if signals["judged"] < 0 and score < LIKELY:
         return "wrong", said
-    if (signals.disagree_other or signals.disagree_same) and score < _LIKELY:
-        return "disagreement", agreement
+    if (signals["disagree_other"] or signals["disagree_same"]) and score < LIKELY:
+        return "disagreement", "; ".join(part for part in (agreement, said) if part)
     return "ok", "; ".join(part for part in (agreement, said) if part)
 
 
-def _agreement(signals: Signals) -> str:
+def _agreement(signals: Mapping[str, float]) -> str:
+    agree = int(signals["agree_other"] + signals["agree_same"])
+    differ = int(signals["disagree_other"] + signals["disagree_same"])
     parts = []
-    if signals.agree_other:
-        parts.append("another model agrees")
-    if signals.agree_same:
-        parts.append("the model agrees with itself")
-    if signals.disagree_other:
-        parts.append("another model differs")
-    if signals.disagree_same:
-        parts.append("the model differs from itself")
+    if agree:
+        parts.append(f"{agree} {'agrees' if agree == 1 else 'agree'}")
+    if differ:
+        parts.append(f"{differ} {'differs' if differ == 1 else 'differ'}")
     return ", ".join(parts)

@@ -1,51 +1,24 @@
-"""What can be seen of an attempt without asking anyone: is it whole, is it an answer, does anyone agree with it.
-
-Signals are numbers with fixed names, so that one calibrator turns them into one probability. An absent signal is 0.
-"""
+"""What can be seen of an attempt without asking anyone: is it whole, is it an answer, and what does it claim."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from curveroute.agent.verify.answers import QueryKind, looks_refused, normalise, query_kind, same, well_formed
+from curveroute.agent.verify.answers import (
+    QueryKind,
+    claims_nothing,
+    echoes,
+    looks_refused,
+    marked_answer,
+    query_kind,
+    spell,
+    well_formed,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from curveroute.agent.types import Arm, Attempt, FinishReason
-
-_EDGE = 0.02
-
-
-class Signals(NamedTuple):
-    """The signals of one attempt, in the order in which the calibrator weighs them.
-
-    Attributes:
-        prior: log-odds of the arm's expected quality on this query.
-        truncated: 1 when the token limit cut it.
-        malformed: 1 when it is empty or not in the form that the query asks for.
-        refused: 1 when it declines to answer.
-        agree_other: 1 when another model gave the same answer.
-        disagree_other: 1 when another model gave a different one.
-        agree_same: 1 when the same model, asked otherwise, gave the same answer.
-        disagree_same: 1 when the same model, asked otherwise, gave a different one.
-        confidence: log-odds of the tokens' mean probability, where the server gives it.
-        judged: log-odds by which a judge's word moves the verdict; positive when it found the answer right.
-    """
-
-    prior: float = 0.0
-    truncated: float = 0.0
-    malformed: float = 0.0
-    refused: float = 0.0
-    agree_other: float = 0.0
-    disagree_other: float = 0.0
-    agree_same: float = 0.0
-    disagree_same: float = 0.0
-    confidence: float = 0.0
-    judged: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +46,14 @@ def read_answer(
     """The same from the parts of a recorded row."""
     refused = looks_refused(text) or finish == "content_filter"
     malformed = not text.strip() or not well_formed(text, answer, _kind(query_text))
-    usable = answer is not None and not refused and text.strip()
+    usable = answer is not None and bool(text.strip()) and not refused
+    if finish == "length":  # what was said before the cut is a claim only where it was marked as one
+        usable = usable and marked_answer(text) is not None
+    if usable and answer is not None:
+        usable = not claims_nothing(answer) and not echoes(query_text, answer)
     return Answered(
         arm=arm,
-        answer=normalise(answer) if usable and answer is not None else "",
+        answer=spell(answer) if usable and answer is not None else "",
         truncated=finish == "length",
         malformed=malformed,
         refused=refused,
@@ -84,49 +61,7 @@ def read_answer(
     )
 
 
-def signals_of(one: Answered, others: Sequence[Answered], prior: float, judged: float = 0.0) -> Signals:
-    """The signals of one attempt beside all other attempts at the same query.
-
-    Args:
-        one: the attempt.
-        others: the others; answers cut off by their limit, or missing, neither agree nor disagree.
-        prior: the arm's expected quality on this query, in [0, 1].
-        judged: log-odds of the judge's word.
-    """
-    comparable = [other for other in others if other.answer and not other.truncated] if one.answer else []
-    agreeing = [other for other in comparable if _agree(*sorted((one.answer, other.answer)))]
-    differing = [other for other in comparable if other not in agreeing]
-
-    def any_from(found: Sequence[Answered], *, other_model: bool) -> float:
-        return float(any((other.arm.model != one.arm.model) == other_model for other in found))
-
-    return Signals(
-        prior=log_odds(prior),
-        truncated=float(one.truncated),
-        malformed=float(one.malformed),
-        refused=float(one.refused),
-        agree_other=any_from(agreeing, other_model=True),
-        disagree_other=any_from(differing, other_model=True),
-        agree_same=any_from(agreeing, other_model=False),
-        disagree_same=any_from(differing, other_model=False),
-        confidence=0.0 if one.confidence is None else log_odds(one.confidence),
-        judged=judged,
-    )
-
-
-def log_odds(probability: float) -> float:
-    """Log-odds, kept away from certainty."""
-    inside = min(max(probability, _EDGE), 1.0 - _EDGE)
-    return math.log(inside / (1.0 - inside))
-
-
 @lru_cache(maxsize=64)
 def _kind(query_text: str) -> QueryKind:
     """A run reads its query once for each attempt."""
     return query_kind(query_text)
-
-
-@lru_cache(maxsize=256)
-def _agree(one: str, other: str) -> bool:
-    """Agreement is symmetric, and a run asks after every pair at each of its steps."""
-    return same(one, other)

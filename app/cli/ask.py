@@ -23,6 +23,15 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pool", default="local", help="name or file of the pool (default: local)")
     parser.add_argument("--tradeoff", type=float, default=0.5, help="0 = quality only … 1 = cost only (default: 0.5)")
     parser.add_argument("--max-cost", type=float, default=None, help="hard cap on the run's cost, in USD")
+    parser.add_argument(
+        "--seconds-usd", type=float, default=0.0, help="what a second of waiting is worth, in USD (default: 0)"
+    )
+    parser.add_argument(
+        "--max-error", type=float, default=None, help="accept only answers that are wrong at most so often, in (0, 1)"
+    )
+    parser.add_argument(
+        "--verify", action="append", default=[], metavar="NAME", help="json-schema:FILE, unit-tests:FILE (repeatable)"
+    )
     parser.add_argument("--no-plan", action="store_true", help="do not ask the pool's planner")
     parser.add_argument("--no-judge", action="store_true", help="do not ask the pool's judge")
     parser.add_argument("--allow", action="append", default=[], metavar="MODEL", help="only this model (repeatable)")
@@ -37,17 +46,18 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Answer, and show what was asked for."""
-    from curveroute.cli.checks import positive_or_none, share
+    from curveroute.cli.checks import amount, positive_or_none, share
 
     share("tradeoff", options.tradeoff)
     positive_or_none("max-cost", options.max_cost)
+    amount("seconds-usd", options.seconds_usd)
     route = asyncio.run(_answer(options, _question(options.question)))
     if options.json:
         print(json.dumps(route.to_json(), ensure_ascii=False))
     elif options.explain:
         from curveroute.cli.explain import explain
 
-        explain(route)
+        explain(route, options.tradeoff)
     else:
         print(_line(route))
     return 0
@@ -81,11 +91,14 @@ async def _answer(options: argparse.Namespace, question: str) -> Route:
             embedder=None if options.embedder is None else embedder_by_name(options.embedder),
             allow=allow,
             deny=deny,
+            verifiers=tuple(options.verify),
             on_progress=on_progress,
         )
         context = Context(
             tradeoff=options.tradeoff,
             max_cost_usd=options.max_cost,
+            seconds_usd=options.seconds_usd,
+            max_error=options.max_error,
             plan=not options.no_plan,
             judge=not options.no_judge,
             allow=allow,

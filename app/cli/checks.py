@@ -37,6 +37,16 @@ def share(name: str, value: float) -> None:
         raise SettingError(f"--{name} is {value:g}; give a number from 0 to 1")
 
 
+def amount(name: str, value: float) -> None:
+    """Refuse what is no finite number of USD from 0 on.
+
+    Raises:
+        SettingError: it is negative or not a number.
+    """
+    if not (math.isfinite(value) and value >= 0):
+        raise SettingError(f"--{name} is {value:g}; give a number of USD, 0 or more")
+
+
 def positive_or_none(name: str, value: float | None) -> None:
     """Refuse a cap that is not a positive, finite number of USD.
 

@@ -25,6 +25,8 @@ name = "fake"
 description = "two models that this test plays"
 system = "You are a careful assistant."
 planner = "strong"
+planner_lift = 0.5
+verifier_reliability = 0.0
 judge = "strong"
 
 [[budgets]]
@@ -126,9 +128,9 @@ def read(body: dict[str, Any]) -> Asked:
 def sensible(asked: Asked) -> str:
     """The planner plans, the judge agrees, the strong model knows, the weak one guesses."""
     if asked.role == "planner":
-        return json.dumps({"order": ["A"], "probe": True, "criteria": "a number of minutes"})
+        return json.dumps({"order": ["A", "B"], "probe": True, "criteria": "a number of minutes"})
     if asked.role == "judge":
-        return json.dumps({"reason": "worked it out again", "verdict": "right"})
+        return json.dumps({"quote": "Answer", "reason": "worked it out again", "verdict": "right"})
     return "Answer: 155" if asked.model == "strong" else "Answer: 95"
 
 

@@ -41,7 +41,7 @@ def test_the_answer_comes_first_and_one_line_of_route_after_it(cli: Cli, pool: s
     assert (ran.status, ran.err, answer) == (0, "", "Answer: 155")
     assert route.startswith("— strong@256, ")
     assert "3 calls" in route
-    assert "3.12e-04 USD" in route
+    assert "3.24e-04 USD" in route
 
 
 def test_a_question_can_come_from_standard_input(cli: Cli, pool: str, models: FakeModels) -> None:
@@ -87,13 +87,27 @@ def test_explain_tells_the_whole_story_in_80_columns(cli: Cli, pool: str) -> Non
     for part in (
         "planner",
         "judge",
-        "asked first",
+        "asked",
         "a number of minutes",
         "worked it out again",
-        "no verdict could have changed the choice",
+        "no other arm's expected gain is worth its price",
     ):
         assert part in " ".join(ran.out.split())
     assert "…" not in ran.out
+
+
+def test_explain_tells_each_thing_once(cli: Cli, pool: str) -> None:
+    told = " ".join(
+        cli("ask", TRAIN, "--pool", pool, *QUALITY_ONLY, "--explain").out.partition("considered")[2].split()
+    )
+    for part in (
+        "worked it out again",
+        "a number of minutes",
+        "no other arm's expected gain is worth its price",
+        "USD in 3",
+    ):
+        assert told.count(part) == 1, part
+    assert told.count("probe strong@256") == told.count("planner strong@128") == 1
 
 
 def test_explain_cuts_no_name_however_long(cli: Cli, tmp_path: Path, pool: str, models: FakeModels) -> None:
@@ -102,7 +116,7 @@ def test_explain_cuts_no_name_however_long(cli: Cli, tmp_path: Path, pool: str, 
     renamed.write_text(Path(pool).read_text().replace('"strong"', f'"{long_name}"'))
     models.reply = lambda asked: "[bold]no markup[/] :smile: " + "word " * 9
     ran = cli("ask", TRAIN, "--pool", str(renamed), *QUALITY_ONLY, "--no-plan", "--no-judge", "--explain")
-    tried = ran.out.partition("tried, in order")[2]
+    tried = ran.out.partition("step 1")[2]
     assert f"probe {long_name}@256" in tried
     assert "[bold]no markup[/] :smile:" in tried
     considered = "".join(ran.out.partition("considered")[2].split())

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Cli = Callable[..., Ran]
 
-COMMANDS = ["ask", "models", "collect", "table", "train", "onboard", "evaluate", "runs", "pools"]
+COMMANDS = ["ask", "models", "collect", "table", "train", "calibrate", "onboard", "evaluate", "runs", "pools"]
 
 
 def test_without_arguments_there_is_help(cli: Cli) -> None:

@@ -62,7 +62,8 @@ class Wild:
         if "order" in call.schema["properties"]:
             order = [self._one_of(*"ABCDEFGHZ") for _ in range(1 + self._upto(2))]
             return json.dumps({"order": order, "probe": self._chance(0.5), "criteria": "right"})
-        return json.dumps({"reason": "so", "verdict": self._one_of("right", "wrong", "unsure", "?")})
+        verdict = self._one_of("right", "wrong", "unsure", "A", "B", "?")
+        return json.dumps({"quote": "Answer", "reason": "so", "verdict": verdict})
 
     def _chance(self, share: float) -> bool:
         return bool(self._rng.random() < share)

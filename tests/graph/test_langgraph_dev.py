@@ -126,7 +126,7 @@ def test_the_assistant_tells_what_it_takes_and_gives(client: SyncLangGraphClient
     schemas = client.assistants.get_schemas(assistant["assistant_id"])
     assert set(schemas["input_schema"]["properties"]) == {"messages"}
     assert {"answer", "status", "cost_usd", "attempts"} <= set(schemas["output_schema"]["properties"])
-    settings = {"tradeoff", "max_cost_usd", "plan", "judge", "allow", "deny"}
+    settings = {"tradeoff", "max_cost_usd", "seconds_usd", "max_error", "policy", "plan", "judge", "allow", "deny"}
     assert set(schemas["context_schema"]["properties"]) == settings
     drawn = client.assistants.get_graph(assistant["assistant_id"])
     assert {"propose", "plan", "probe", "verify", "escalate", "accept"} <= {node["id"] for node in drawn["nodes"]}

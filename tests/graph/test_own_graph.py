@@ -97,7 +97,8 @@ async def test_a_probe_that_died_is_asked_again_and_its_sister_is_not(house: typ
 
     chat = house.chat(answer)
     with Ledger.open(f"sqlite:///{tmp_path / 'l.sqlite'}") as ledger:
-        context = house.context(house.pool(), chat, tradeoff=0.3, ledger=ledger, allow=("small", "big"))
+        pool = house.pool({"small": (0.5, 0.5, 0.1), "big": (0.5, 0.5, 0.11)})
+        context = house.context(pool, chat, tradeoff=0.05, ledger=ledger, seconds_usd=1e-4)
         graph = build().compile(checkpointer=saver())
         with pytest.raises(RuntimeError, match="killed"):
             await graph.ainvoke(asking("One?"), THREAD, context=context)
@@ -190,7 +191,8 @@ def test_schemas_name_what_a_client_may_send() -> None:
     assert {"answer", "status", "cost_usd", "attempts", "plan"} <= set(graph.get_output_jsonschema()["properties"])
     settings = graph.get_context_jsonschema()
     assert settings is not None
-    assert set(settings["properties"]) == {"tradeoff", "max_cost_usd", "plan", "judge", "allow", "deny"}
+    named = {"tradeoff", "max_cost_usd", "seconds_usd", "max_error", "policy", "plan", "judge", "allow", "deny"}
+    assert set(settings["properties"]) == named
 
 
 async def test_custom_events_come_from_the_graph_itself(house: type[House]) -> None:

@@ -78,6 +78,11 @@ def test_a_tradeoff_out_of_range(house: type[House], value: Any) -> None:
     refused(house, SettingError, "tradeoff is", tradeoff=value)
 
 
+@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, "0.1", None, False])
+def test_a_worth_of_seconds_that_is_no_amount(house: type[House], value: Any) -> None:
+    refused(house, SettingError, "seconds_usd is .* 0 when it does not count", seconds_usd=value)
+
+
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, "1", True])
 def test_a_cap_that_is_none(house: type[House], value: Any) -> None:
     refused(house, SettingError, "max_cost_usd is", max_cost_usd=value)

@@ -12,9 +12,9 @@ from curveroute.agent.chat.recorded import RecordedChat
 from curveroute.agent.errors import AllArmsFailed
 from curveroute.agent.ledger import Ledger
 from curveroute.agent.predictor import Predictor
+from curveroute.agent.step import best_attempt
 from curveroute.agent.types import Arm, Attempt, AttemptId, ModelId, Usage, Verdict
 from curveroute.graphs import build
-from curveroute.graphs.nodes import best_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +96,7 @@ def test_models_that_disagree_lead_to_another_model(house: type[House]) -> None:
     assert verdicts["a"] is not None
     assert verdicts["a"].reason == "disagreement"
     assert verdicts["best"] is not None
-    assert "another model differs" in verdicts["best"].detail
+    assert verdicts["best"].detail == "1 agrees, 1 differs"
 
 
 def test_cost_alone_takes_the_cheapest_arm_and_commits_to_it(house: type[House]) -> None:

@@ -56,7 +56,7 @@ def toy(seed: int = 0, rows: int = 160, samples: int = 1) -> Grid:
         cost_usd=cost,
         prices=PRICES,
         fees=np.zeros(len(PRICES)),
-        samples=Samples(quality, paid, answer),
+        samples=Samples.plain(quality, paid, answer),
         x=x,
     )
 
@@ -72,7 +72,7 @@ def silenced(grid: Grid, cells: Any) -> Grid:
             name: np.where(gone, np.nan, getattr(grid, name))
             for name in ("quality", "input_tokens", "output_tokens", "cost_usd")
         },
-        samples=Samples(
+        samples=Samples.plain(
             np.where(gone[:, :, None], np.float32(np.nan), one.quality),
             np.where(gone[:, :, None], np.float32(np.nan), one.cost_usd),
             np.where(gone[:, :, None], np.int32(-1), one.answer),
@@ -342,7 +342,8 @@ def test_with_samples_an_arm_may_be_asked_twice_and_costs_are_expectations() -> 
     sure[:, 2], sure[:, 0] = 0, np.arange(4)  # one arm always agrees with itself, one never does
     cells = grid.samples.quality.copy()
     cells[:, 2] = 1.0
-    grid = replace(grid, samples=Samples(cells, grid.samples.cost_usd, sure), quality=cells.mean(axis=2).astype(float))
+    samples = Samples.plain(cells, grid.samples.cost_usd, sure)
+    grid = replace(grid, samples=samples, quality=cells.mean(axis=2).astype(float))
     policy = TwoAgree().fit(grid)
     assert asked(grid, 0, policy)[:2] == (2, 2)
     replay = policy.replay(grid)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from curveroute.agent.decide import choose
 from curveroute.agent.errors import CapTooSmall, SettingError
-from curveroute.agent.escalate import Situation, affordable_tokens, net_gain, next_step, why_not
+from curveroute.agent.escalate import Situation, affordable_tokens, net_gain, next_step, price_of, why_not
+from curveroute.agent.escalate import choose as choose_arm
 
 UNIT = 0.05
 
@@ -166,14 +167,76 @@ def test_a_cap_too_small_names_the_cheapest_worst_case() -> None:
         next_step(situation([0.5], [0.05], open=np.array([False])))
 
 
-def test_partners_join_while_they_pay_and_fit() -> None:
-    now = situation([0.6, 0.5, 0.4], [0.01, 0.01, 0.01], tradeoff=0.1)
-    assert next_step(now, partners=[1, 2]).arms == (0, 1, 2)
-    assert next_step(replace(now, left_usd=0.05), partners=[1, 2]).arms == (0, 1)
-    assert next_step(replace(now, reliability=0.0), partners=[1, 2]).arms == (0,)
-    assert next_step(replace(now, tradeoff=0.5), partners=[1, 2]).arms == (0,)
+def test_a_partner_is_asked_beside_the_first_where_waiting_is_dear() -> None:
+    now = situation([0.6, 0.5, 0.4], [0.01, 0.01, 0.01], tradeoff=0.1, latency_s=np.full(3, 2.0), seconds_usd=0.01)
+    assert next_step(now, partners=[0, 1, 2]).arms == (0, 1)
+    assert next_step(replace(now, best=0.1), partners=[1]).arms == (0, 1)
     assert not next_step(now, partners=[1]).committed
-    assert next_step(replace(now, best=0.1), partners=[1]).arms == (0,)
+    assert next_step(replace(now, left_usd=0.03), partners=[1]).arms == (0,)
+    assert next_step(replace(now, open=np.array([True, False, True])), partners=[1, 2]).arms == (0, 2)
+
+
+@pytest.mark.parametrize("changes", [{"seconds_usd": 0.0}, {"latency_s": None}, {"seconds_usd": 0.007}])
+def test_no_partner_is_asked_where_waiting_is_cheap(changes: dict[str, Any]) -> None:
+    """Waiting for the second would cost 0.4 · 0.007 · 2 USD; asking it in vain 0.6 · 0.01."""
+    now = situation([0.6, 0.5], [0.01, 0.01], tradeoff=0.1, latency_s=np.full(2, 2.0), seconds_usd=0.01)
+    assert next_step(now, partners=[1]).arms == (0, 1)
+    assert next_step(replace(now, **changes), partners=[1]).arms == (0,)
+
+
+@given(st.floats(0, 1), st.floats(1e-4, 0.1), st.floats(0, 0.1), st.floats(0, 5), st.floats(0, 5))
+def test_a_partner_pays_when_the_wait_it_saves_is_worth_more_than_its_price(
+    right: float, price: float, worth: float, own: float, other: float
+) -> None:
+    now = situation([right, right], [1e-9, price], tradeoff=0.0, latency_s=np.array([own, other]), seconds_usd=worth)
+    pays = (1 - right) * worth * min(own, other) > right * price
+    (first, *rest) = next_step(now, first=0, partners=[1]).arms
+    assert (first, bool(rest)) == (0, pays)
+
+
+def test_waiting_is_part_of_the_price() -> None:
+    now = situation([0.6, 0.6], [0.01, 0.005], latency_s=np.array([1.0, 9.0]))
+    assert next_step(now).arms == (1,)
+    assert next_step(replace(now, seconds_usd=0.001)).arms == (0,)
+    np.testing.assert_allclose(price_of(replace(now, seconds_usd=0.001)), np.array([0.011, 0.014]) / UNIT)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 6), st.booleans())
+def test_the_arm_of_highest_net_is_chosen_and_of_equals_the_cheaper_then_the_first(
+    seed: int, width: int, must: bool
+) -> None:
+    random = np.random.default_rng(seed)
+    net = random.integers(-2, 3, (20, width)) / 2.0
+    net[random.random(net.shape) < 0.2] = np.nan
+    price = random.integers(0, 3, net.shape) / 2.0
+    for chosen, gains, prices in zip(choose_arm(net, price, must=must).tolist(), net, price, strict=True):
+        able = [at for at in range(width) if not math.isnan(gains[at]) and (must or gains[at] > 0)]
+        expected = min(able, key=lambda at: (-gains[at], prices[at], at), default=-1)
+        assert chosen == expected
+
+
+def test_of_no_arms_none_is_chosen() -> None:
+    assert choose_arm(np.zeros((2, 0)), np.zeros((2, 0)), must=True).tolist() == [-1, -1]
+
+
+class TestLearnedGains:
+    """With a course: gains are given, and only slots of the panel have one."""
+
+    NOW = situation([0.5, 0.5, 0.9], [0.01, 0.02, 0.05], best=0.4, gain=np.array([0.1, 0.5, np.nan]), weight=0.5)
+
+    def test_they_stand_in_the_place_of_the_closed_form(self) -> None:
+        expected = (np.array([0.1, 0.5]) - 0.5 * np.array([0.2, 0.4])) * 0.7
+        np.testing.assert_allclose(net_gain(self.NOW)[:2], expected, atol=1e-15)
+        assert next_step(self.NOW).arms == (1,)
+
+    def test_an_arm_that_is_not_on_the_panel_is_never_asked(self) -> None:
+        step = next_step(replace(self.NOW, gain=np.array([-1.0, -1.0, np.nan])))
+        assert (step.arms, step.status) == ((), "accepted")
+        assert "not on the panel" in why_not(self.NOW, step)[2]
+
+    def test_when_the_panel_is_done_the_answer_is_accepted(self) -> None:
+        step = next_step(replace(self.NOW, gain=np.full(3, np.nan)))
+        assert (step.arms, step.status) == ((), "accepted")
 
 
 def test_the_plans_first_arm_goes_first_if_it_fits() -> None:
@@ -186,7 +249,7 @@ def test_an_arm_without_an_estimate_is_never_asked() -> None:
     now = situation([math.nan, 0.1], [0.01, 0.05], tradeoff=0.9)
     step = next_step(now)
     assert step.arms == (1,)
-    assert why_not(now, step)[0] == "no estimate of it"
+    assert why_not(now, step)[0].startswith("no estimate of it")
 
 
 def test_each_arm_that_lost_is_told_why() -> None:

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curveroute.agent.errors import PredictorError
+from curveroute.agent.looking.looking import Looking
 from curveroute.agent.predictor import Predictor, load_predictor, save_predictor
 from curveroute.agent.predictor.appended import appended_covariance
 from curveroute.agent.predictor.onboard import FEWEST_QUERIES, onboard
 from curveroute.agent.types import Arm, ModelId
+from curveroute.agent.verify.jury import Jury
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +27,7 @@ BUDGETS = (32, 256, None)
 ARMS = tuple(Arm(model, budget) for model in MODELS for budget in BUDGETS)
 NEW = tuple(Arm(ModelId("new"), budget) for budget in BUDGETS)
 LEVEL = np.array([0.35, 0.5, 0.6])
+LOOKING = Looking(Jury.unfitted())
 TASTES = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
 
 
@@ -56,7 +59,7 @@ def table() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def predictor(table: dict[str, Any]) -> Predictor:
     fitted = Predictor(embedder="toy").fit(**table, arms=ARMS, data_hash="abc")
-    return fitted.with_calibrator({"agreement": 1.5})
+    return fitted.with_looking(LOOKING)
 
 
 def newcomer(rows: int, seed: int = 7, taste: tuple[float, float] = (0.7, 0.7)) -> dict[str, Any]:
@@ -84,7 +87,9 @@ def test_every_entry_of_the_old_arms_stays_bit_for_bit(predictor: Predictor) -> 
     assert new.rising.tobytes() == old.rising.tobytes()
     assert (new.reference_cost_usd, new.arms) == (old.reference_cost_usd, (*ARMS, *NEW))
     assert {str(arm): grown.metrics_[str(arm)] for arm in ARMS} == predictor.metrics_
-    assert (grown.data_hash_, grown.calibrator_, grown.shrinkage_) == ("abc", {"agreement": 1.5}, predictor.shrinkage_)
+    assert (grown.data_hash_, grown.shrinkage_) == ("abc", predictor.shrinkage_)
+    assert grown.looking_ is not None
+    assert (grown.looking_.jury, grown.looking_.courses) == (LOOKING.jury, ())
     assert {name: getattr(predictor.heads_, name).tobytes() for name in before} == before
     assert predictor.arms_ == ARMS
 
@@ -337,7 +342,7 @@ def test_too_few_answers_are_refused(predictor: Predictor) -> None:
 
 
 def test_a_predictor_without_mean_qualities_is_refused(predictor: Predictor) -> None:
-    bare = predictor.with_calibrator({})
+    bare = predictor.with_looking(None)
     bare.metrics_ = {}
     with pytest.raises(PredictorError, match="lack the mean quality of red@32"):
         onboard(bare, **newcomer(60))

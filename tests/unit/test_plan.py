@@ -50,31 +50,40 @@ def test_the_ranking_as_a_plan_keeps_its_order_and_the_reason() -> None:
     assert (plan.source, plan.reason, plan.probe) == ("ranking", "because", True)
 
 
+def arm_of(name: str, quality: float, std: float = 0.1, cost_usd: float = 1.0) -> Estimate:
+    return Estimate(Arm(ModelId(name), 1), quality, std, 1, 1.0, cost_usd)
+
+
+def gained(*candidates: Estimate, **changes: float) -> float:
+    return planning_gain(candidates, **{"tradeoff": 0.2, "reference_cost_usd": 1.0, "lift": 0.5} | changes)
+
+
 class TestGain:
-    @given(shares, shares, shares, shares, shares, shares)
-    def test_it_is_a_share_of_what_a_rival_may_add(
-        self, quality: float, rival: float, std: float, rival_std: float, tradeoff: float, lift: float
+    @given(shares, shares, shares, shares, shares, shares, shares)
+    def test_it_is_a_share_of_what_a_rivals_score_may_add(
+        self, quality: float, rival: float, std: float, rival_std: float, dearer: float, tradeoff: float, lift: float
     ) -> None:
-        first = Estimate(Arm(ModelId("a"), 1), quality, std, 1, 1.0, 1.0)
-        second = Estimate(Arm(ModelId("b"), 1), rival, rival_std, 1, 1.0, 1.0)
-        gain = planning_gain([first, second], tradeoff=tradeoff, lift=lift)
+        pair = arm_of("a", quality, std), arm_of("b", rival, rival_std, 1.0 + dearer)
+        gain = gained(*pair, tradeoff=tradeoff, lift=lift)
+        ahead = (1 - tradeoff) * (rival - quality) - tradeoff * dearer
         assert gain >= 0
-        assert gain >= (1 - tradeoff) * lift * (rival - quality) - 1e-12
-        assert gain <= (1 - tradeoff) * lift * (max(rival - quality, 0) + math.hypot(std, rival_std)) + 1e-12
+        assert gain >= lift * ahead - 1e-12
+        assert gain <= lift * (max(ahead, 0) + (1 - tradeoff) * math.hypot(std, rival_std)) + 1e-12
 
     def test_a_close_ranking_is_worth_more_than_a_clear_one(self) -> None:
-        def gain(rival: float) -> float:
-            pair = [ESTIMATES[0], Estimate(Arm(ModelId("b"), 1), rival, 0.1, 1, 1.0, 1.0)]
-            return planning_gain(pair, tradeoff=0.2, lift=0.5)
+        close, fair, clear = (gained(arm_of("a", 0.8), arm_of("b", rival)) for rival in (0.8, 0.6, 0.2))
+        assert close > fair > clear >= 0
 
-        assert gain(0.8) > gain(0.6) > gain(0.2) >= 0
+    def test_a_better_rival_leaves_no_doubt_where_it_is_dearer_than_it_is_worth(self) -> None:
+        cheap, dear = arm_of("a", 0.3, cost_usd=0.0), arm_of("b", 0.8, cost_usd=1.0)
+        assert gained(cheap, dear, tradeoff=0.9) < 1e-6
+        assert gained(cheap, dear, tradeoff=0.9, reference_cost_usd=1e9) > 0.02
 
     def test_nothing_is_gained_from_one_candidate_without_doubt_or_at_cost_alone(self) -> None:
-        assert planning_gain(ESTIMATES[:1], tradeoff=0.0, lift=1.0) == 0
-        assert planning_gain(ESTIMATES, tradeoff=1.0, lift=1.0) == 0
-        assert planning_gain(ESTIMATES, tradeoff=0.0, lift=0.0) == 0
-        sure = [Estimate(one.arm, one.quality, 0.0, 1, 1.0, 1.0) for one in ESTIMATES]
-        assert planning_gain(sure, tradeoff=0.0, lift=1.0) == 0
+        assert gained(*ESTIMATES[:1], tradeoff=0.0, lift=1.0) == 0
+        assert gained(*ESTIMATES, tradeoff=1.0, lift=1.0) == 0
+        assert gained(*ESTIMATES, tradeoff=0.0, lift=0.0) == 0
+        assert gained(*(arm_of("a", one.quality, 0.0) for one in ESTIMATES), tradeoff=0.0, lift=1.0) == 0
 
 
 class TestPrompt:
@@ -106,8 +115,9 @@ class TestReading:
     @given(st.lists(st.sampled_from("ABCDEFGH"), min_size=1, max_size=20), st.booleans())
     def test_any_choice_of_labels_is_followed_in_its_order(self, labels: list[str], probe: bool) -> None:
         plan = read_plan(replied(naming(*labels, probe=probe)), ESTIMATES)
+        named = dict.fromkeys([*labels, "A"])  # the strongest stays open
         assert plan.source == "planner"
-        assert plan.arms == tuple(ESTIMATES["ABCDEFGH".index(label)].arm for label in dict.fromkeys(labels))
+        assert plan.arms == tuple(ESTIMATES["ABCDEFGH".index(label)].arm for label in named)
         assert plan.probe is probe
 
     @given(st.text())
@@ -128,6 +138,24 @@ class TestReading:
             read_plan(replied(naming("C")), ESTIMATES[:2]).reason == "the planner named 'C', which is not a candidate"
         )
 
+    def test_the_strongest_candidate_stays_open_whatever_is_named(self) -> None:
+        weak_first = tuple(reversed(ESTIMATES))
+        plan = read_plan(replied(naming("A")), weak_first)
+        assert plan.arms == (weak_first[0].arm, ESTIMATES[0].arm)
+        assert plan.reason == "p put m11@192 first; m0@16 stays open, should every answer fail its verification"
+
+    @pytest.mark.parametrize("key", ["max_cost_usd", "status", "model", "accept", "allow", "", "x" * 500])
+    def test_a_reply_that_sets_more_than_a_plan_is_not_followed_at_all(self, key: str) -> None:
+        plan = read_plan(replied(naming("B", **{key: 100})), ESTIMATES)
+        assert plan.source == "ranking"
+        assert plan.reason == f"the planner's reply sets {key[:20]!r}, which no plan may"
+
+    @given(st.text(max_size=200))
+    def test_criteria_are_one_line_of_what_prints(self, criteria: str) -> None:
+        plan = read_plan(replied(naming("B", criteria=criteria)), ESTIMATES)
+        assert plan.criteria.isprintable()
+        assert plan.criteria.split() == plan.criteria.split(" ") or not plan.criteria
+
     def test_a_cut_or_failed_reply_is_not_read(self) -> None:
         assert "cut off" in read_plan(replied(naming("B"), finish_reason="length"), ESTIMATES).reason
         assert "refused" in read_plan(replied(naming("B"), error="connection refused"), ESTIMATES).reason
@@ -145,7 +173,8 @@ async def plan_with(house: type[House], chat: ScriptedChat, **changes: Any) -> t
     [
         ({"pool": {"planner": None}}, "the pool has no planner"),
         ({"tradeoff": 1.0}, "planning would gain 0.000 and cost"),
-        ({"pool": {"planner_lift": 0.0}}, "planning would gain 0.000 and cost"),
+        ({"pool": {"planner_lift": 0.0}}, "planner_lift is 0"),
+        ({"pool": {"planner_lift": 0.0}, "tradeoff": 0.0}, "planner_lift is 0"),
         ({"reference_cost_usd": 1e-9}, "planning would gain"),
         ({"left_usd": 1e-6}, "the cap does not hold"),
         ({"left_usd": 0.0}, "the cap does not hold"),

@@ -14,11 +14,16 @@ from safetensors.numpy import load, save
 from sklearn.isotonic import IsotonicRegression
 
 from curveroute.agent.errors import PredictorError
+from curveroute.agent.looking.course import BASE, Course
+from curveroute.agent.looking.keep import looking_document, looking_tensors
+from curveroute.agent.looking.looking import Looking
+from curveroute.agent.looking.recorded import Slot
 from curveroute.agent.predictor import CurveHeads, Predictor, load_predictor, save_predictor
 from curveroute.agent.predictor.ridge import RidgePath
 from curveroute.agent.predictor.rising import NO_MAP, fit_rising, pooled, rise
 from curveroute.agent.predictor.squash import squash
 from curveroute.agent.types import Arm, ModelId
+from curveroute.agent.verify.jury import Jury
 
 SMALL, LARGE = ModelId("small"), ModelId("large")
 ARMS = tuple(Arm(model, budget) for model in (SMALL, LARGE) for budget in (16, 64, 256))
@@ -52,7 +57,22 @@ def fitted(**changes: Any) -> Predictor:
 
 @pytest.fixture(scope="module")
 def predictor() -> Predictor:
-    return fitted().with_calibrator({"agreement": 1.5, "bias": -0.25})
+    return fitted().with_looking(learned())
+
+
+def learned(seed: int = 0) -> Looking:
+    """Something that looks like what looking taught."""
+    random = np.random.default_rng(seed)
+    slots = (Slot(ARMS[0]), Slot(ARMS[3]), Slot(ARMS[0], 1))
+    values = random.normal(size=(2, 8, BASE + 3, 4)).astype(np.float32)
+    courses = tuple(Course(slots, weight, one) for weight, one in zip((0.1, 1.0), values, strict=True))
+    return Looking(Jury.unfitted(), courses, 0.25)
+
+
+def stored(looking: Looking | None) -> Any:
+    """All that is kept of it, to the bit."""
+    tensors = looking_tensors(looking)
+    return looking_document(looking), {name: tensors[name].tobytes() for name in tensors}
 
 
 # --- ridge -----------------------------------------------------------------------------------------------------------
@@ -375,8 +395,9 @@ def test_a_saved_predictor_comes_back_bit_for_bit(predictor: Predictor, tmp_path
         mine, other = getattr(predictor.heads_, name), getattr(back.heads_, name)
         assert mine.dtype == other.dtype
         np.testing.assert_array_equal(mine, other)
-    for name in ("embedder", "arms_", "reference_cost_usd_", "shrinkage_", "metrics_", "data_hash_", "calibrator_"):
+    for name in ("embedder", "arms_", "reference_cost_usd_", "shrinkage_", "metrics_", "data_hash_"):
         assert getattr(back, name) == getattr(predictor, name)
+    assert stored(back.looking_) == stored(predictor.looking_)
     assert sorted(path.name for path in (tmp_path / "deep" / "p").iterdir()) == [
         "predictor.json",
         "weights.safetensors",
@@ -386,8 +407,9 @@ def test_a_saved_predictor_comes_back_bit_for_bit(predictor: Predictor, tmp_path
 
 def test_saving_replaces_a_predictor_and_nothing_else(predictor: Predictor, tmp_path: Path) -> None:
     folder = save_predictor(predictor, tmp_path / "p")
-    save_predictor(predictor.with_calibrator({}), folder)
-    assert load_predictor(folder).calibrator_ == {}
+    save_predictor(predictor.with_looking(None), folder)
+    assert load_predictor(folder).looking_ is None
+    assert predictor.looking_ is not None, "the other one keeps its own"
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(PredictorError, match="holds no predictor"):
@@ -408,8 +430,8 @@ def test_a_failed_save_leaves_the_old_predictor(
 
     monkeypatch.setattr(Path, "rename", failing)
     with pytest.raises(PredictorError, match="disk full"):
-        save_predictor(predictor.with_calibrator({}), folder)
-    assert load_predictor(folder).calibrator_ == predictor.calibrator_
+        save_predictor(predictor.with_looking(None), folder)
+    assert stored(load_predictor(folder).looking_) == stored(predictor.looking_)
     assert [path.name for path in tmp_path.iterdir()] == ["p"]
 
 
@@ -470,6 +492,7 @@ def rewrite(folder: Path, tensors: dict[str, Any] | None = None, **entries: Any)
         ({"rising": np.array([[0.0, 0.0, 1.0], [0.0, 0.5, 1.0]])}, {}, "does not rise"),
         ({}, {"format": 99}, "format 99"),
         ({}, {"format": None}, "format None"),
+        ({}, {"format": 2}, "format 2 and this version reads 3"),
         ({}, {"embedder": 5}, "embedder"),
         ({}, {"reference_cost_usd": 0}, "reference cost"),
         ({}, {"reference_cost_usd": True}, "reference_cost_usd"),
@@ -481,7 +504,10 @@ def rewrite(folder: Path, tensors: dict[str, Any] | None = None, **entries: Any)
         ({}, {"shrinkage": {"settings": []}}, "no settings"),
         ({}, {"shrinkage": {"settings": [[1.0]]}}, "not a penalty"),
         ({}, {"shrinkage": {"settings": [["much", 0.5]]}}, "penalty"),
-        ({}, {"calibrator": {"agreement": "much"}}, "agreement"),
+        ({}, {"looking": 5}, "looking part is int"),
+        ({}, {"looking": {"models": []}}, "panels are NoneType"),
+        ({"jury.shared": np.zeros((2, 2), dtype=np.float32)}, {}, "the jury's shared"),
+        ({"courses.0": np.zeros((2, 2), dtype=np.float32)}, {}, "values of a panel's courses"),
         ({}, {"metrics": []}, "metrics"),
         ({}, {"dimension": 7}, "dimensions"),
         ({}, {"weights_sha256": "0"}, "does not match"),

@@ -13,10 +13,12 @@ from curveroute.agent.plan import ranking_plan
 from curveroute.agent.propose import Outlooker
 from curveroute.agent.review import Panel, review_run
 from curveroute.agent.step import Inquiry
-from curveroute.agent.types import Arm, Attempt, AttemptId, Message, ModelId, Query, RunId, Usage, Verdict
+from curveroute.agent.types import Arm, Attempt, AttemptId, Estimate, Message, ModelId, Query, RunId, Usage, Verdict
 from curveroute.agent.verify.answers import extract_answer
-from curveroute.agent.verify.calibrate import Calibrator
+from curveroute.agent.verify.hearing import hear_answers
+from curveroute.agent.verify.jury import Jury
 from curveroute.agent.verify.review import review
+from curveroute.agent.verify.scale import Calibrator, Line
 
 if TYPE_CHECKING:
     from conftest import House
@@ -31,6 +33,9 @@ QUERY = Query((Message(role="user", content=TEXT),))
 class Knobs:
     tradeoff: float = 0.0
     max_cost_usd: float | None = None
+    seconds_usd: float = 0.0
+    max_error: float | None = None
+    policy: str | None = None
 
 
 def said(name: str, text: str, **changes: Any) -> Attempt:
@@ -41,9 +46,16 @@ def said(name: str, text: str, **changes: Any) -> Attempt:
     return replace(attempt, **changes)
 
 
-def verdicts(*attempts: Attempt, quality: float = 0.5, judged: Any = None) -> list[Verdict]:
-    priors = {attempt.arm: quality for attempt in attempts}
-    given = review(TEXT, attempts, priors, Calibrator.unfitted(), judged or {})
+def verdicts(
+    *attempts: Attempt, quality: float = 0.5, judged: Any = None, scale: Calibrator | None = None
+) -> list[Verdict]:
+    estimates = {attempt.arm: Estimate(attempt.arm, quality, 0.1, 30, 10.0, 1e-5, 0.1) for attempt in attempts}
+    heard = judged or {}
+    hearing = hear_answers(
+        TEXT, attempts, estimates, Jury.unfitted(), {name: word for name, (word, _) in heard.items()}
+    )
+    said = {name: words for name, (_, words) in heard.items()}
+    given = review(TEXT, attempts, hearing, scale or Calibrator.identity(), said)
     return [given[attempt.attempt_id] for attempt in attempts]
 
 
@@ -61,20 +73,28 @@ class TestVerdicts:
     def test_each_answer_gets_its_reason(self, text: str, changes: Any, reason: str, detail: str) -> None:
         (verdict,) = verdicts(said("1.a@16", text, **changes))
         assert (verdict.reason, verdict.detail) == (reason, detail)
-        assert verdict.score == 0 if reason == "error" else 0 < verdict.score < 1
         assert (verdict.score >= 0.5) == (reason == "ok")
+        assert verdict.score > 0 if reason == "ok" else verdict.score == 0.0, "it claims nothing"
 
     def test_agreement_raises_and_disagreement_lowers(self) -> None:
         (alone,) = verdicts(said("1.a@16", "Answer: Lisbon"))
         agreed, _ = verdicts(said("1.a@16", "Answer: Lisbon"), said("2.b@16", "It is Lisbon."))
         opposed, _ = verdicts(said("1.a@16", "Answer: Lisbon"), said("2.b@16", "Answer: Porto"))
         assert opposed.score < alone.score < agreed.score
-        assert (agreed.reason, agreed.detail) == ("ok", "another model agrees")
-        assert (opposed.reason, opposed.detail) == ("disagreement", "another model differs")
+        assert (agreed.reason, agreed.detail) == ("ok", "1 agrees")
+        assert (opposed.reason, opposed.detail) == ("disagreement", "1 differs")
 
     def test_a_likely_answer_stands_although_another_differs(self) -> None:
+        first, _, other = verdicts(
+            said("1.a@16", "Answer: Lisbon"), said("2.b@16", "Answer: Lisbon"), said("3.c@16", "Answer: Porto")
+        )
+        assert (first.reason, first.detail) == ("ok", "1 agrees, 1 differs")
+        assert (other.reason, other.detail) == ("disagreement", "2 differ")
+
+    def test_two_that_contradict_each_other_are_not_both_likely(self) -> None:
         first, second = verdicts(said("1.a@16", "Answer: Lisbon"), said("2.b@16", "Answer: Porto"), quality=0.9)
-        assert {first.reason, second.reason} == {"ok"}
+        assert first.score == second.score < 0.5
+        assert {first.reason, second.reason} == {"disagreement"}
 
     def test_failed_calls_are_no_company(self) -> None:
         broken = said("2.b@16", "", error="down")
@@ -82,7 +102,29 @@ class TestVerdicts:
 
     def test_the_same_arm_may_be_heard_twice(self) -> None:
         first, second = verdicts(said("1.a@16", "Answer: Lisbon"), said("2.a@16", "Answer: Lisbon"))
-        assert first.detail == second.detail == "the model agrees with itself"
+        assert first.detail == second.detail == "1 agrees"
+        assert dict(first.signals)["agree_same"] == dict(second.signals)["agree_same"] == 1.0
+
+    def test_counts_are_of_answers_and_tell_models_apart(self) -> None:
+        texts = ("Lisbon", "Lisbon", "Lisbon", "Porto", "Porto")
+        names = ("1.a@16", "2.a@64", "3.b@16", "4.b@64", "5.c@16")
+        first = verdicts(*(said(name, f"Answer: {text}") for name, text in zip(names, texts, strict=True)))[0]
+        assert first.detail == "2 agree, 2 differ"
+        seen = dict(first.signals)
+        assert [seen[f"{word}_{who}"] for word in ("agree", "disagree") for who in ("same", "other")] == [1, 1, 0, 2]
+
+    def test_answers_that_agree_have_one_score(self) -> None:
+        first, second, third = verdicts(
+            said("1.a@16", "Answer: Lisbon"), said("2.b@16", "It is Lisbon."), said("3.c@16", "Answer: Porto")
+        )
+        assert first.score == second.score != third.score
+
+    def test_the_scale_moves_what_is_uncertain_and_nothing_else(self) -> None:
+        attempts = [said("1.a@16", "Answer: Lisbon"), said("2.b@16", "I cannot answer that.")]
+        plain = verdicts(*attempts)
+        moved = verdicts(*attempts, scale=Calibrator({}, Line(1.0, -1.0)))
+        assert moved[0].score < plain[0].score
+        assert moved[1] == plain[1]
 
     def test_the_judges_word_is_told(self) -> None:
         attempt = said("1.a@16", "Answer: Lisbon")
@@ -101,13 +143,13 @@ async def run(
     outlooker = Outlooker(world, None)
     candidates = outlooker.estimates(None, QUERY, world.arms, 0.0)
     plan = replace(ranking_plan(candidates, ""), criteria=criteria)
-    bench = Panel(world, chat or house.chat(lambda call: "never"), outlooker, Calibrator.unfitted(), NullLedger().made)
+    bench = Panel(world, chat or house.chat(lambda call: "never"), outlooker, NullLedger().made)
     inquiry = Inquiry(RunId("r"), QUERY, candidates, plan, Knobs())
     return await review_run(bench, inquiry, attempts, 2, judge=judge)
 
 
 def judging(house: type[House], verdict: str = "right") -> Any:
-    return house.chat(lambda call: json.dumps({"reason": "so", "verdict": verdict}))
+    return house.chat(lambda call: json.dumps({"quote": "Lisbon", "reason": "so", "verdict": verdict}))
 
 
 async def test_a_review_tells_what_is_new_and_what_is_next(house: type[House]) -> None:
@@ -151,7 +193,7 @@ async def test_the_best_answer_is_judged_once(house: type[House]) -> None:
     assert "a city" in chat.calls[0].messages[-1]["content"]
     verdict = next(one for one in reviewed.changed if one.attempt_id == "2.b@16").verdict
     assert verdict is not None
-    assert verdict.detail.endswith("judge: right: so")
+    assert verdict.detail.endswith("judge: right: so (“Lisbon”)")
     again = await run(house, [*reviewed.changed, *reviewed.judged], chat, judge=True)
     assert "2.b@16.judge" not in [call.attempt_id for call in again.judged]
     kept = {one.attempt_id: one.verdict for one in reviewed.changed} | {

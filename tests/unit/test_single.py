@@ -31,7 +31,8 @@ def a_grid(signal: float, rows: int = 600, seed: int = 0) -> Grid:
     return Grid(
         query_ids=tuple(f"q{row}" for row in range(rows)), texts=tuple(f"text {row}" for row in range(rows)),
         tasks=("one",) * rows, arms=ARMS, quality=quality, input_tokens=prompt, output_tokens=tokens, cost_usd=cost,
-        prices=PRICES, fees=np.zeros(4), samples=Samples(*single, np.full((*chance.shape, 1), -1, dtype=np.int32)), x=x,
+        prices=PRICES, fees=np.zeros(4), x=x,
+        samples=Samples.plain(*single, np.full((*chance.shape, 1), -1, dtype=np.int32)),
     )  # fmt: skip
 
 

@@ -6,15 +6,20 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from curveroute.agent.errors import CapTooSmall
+from curveroute.agent.looking.course import BASE, Course
+from curveroute.agent.looking.looking import Looking
+from curveroute.agent.looking.recorded import Slot
 from curveroute.agent.plan import ranking_plan
 from curveroute.agent.propose import Outlooker
-from curveroute.agent.step import MAX_STEPS, Inquiry, is_answer, left_usd, next_turn, spent_usd
+from curveroute.agent.step import AGAIN, MAX_STEPS, Inquiry, is_answer, left_usd, next_turn, spent_usd
 from curveroute.agent.types import Arm, Attempt, AttemptId, Message, ModelId, Plan, Query, RunId, Usage, Verdict
+from curveroute.agent.verify.jury import Jury
 
 if TYPE_CHECKING:
     from conftest import House
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
 
 PROPERTY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 QUERY = Query((Message(role="user", content="What is the capital of Portugal?"),))
+TWINS = {"a": (0.3, 0.5, 0.1), "b": (0.3, 0.5, 0.1)}
 WORLD = {"a": (0.3, 0.5, 0.1), "b": (0.4, 0.6, 0.2), "c": (0.5, 0.9, 1.0)}
 
 
@@ -31,6 +37,9 @@ WORLD = {"a": (0.3, 0.5, 0.1), "b": (0.4, 0.6, 0.2), "c": (0.5, 0.9, 1.0)}
 class Knobs:
     tradeoff: float = 0.3
     max_cost_usd: float | None = None
+    seconds_usd: float = 0.0
+    max_error: float | None = None
+    policy: str | None = None
 
 
 class Table:
@@ -44,9 +53,9 @@ class Table:
         worst = self.outlooker.worst_usd(QUERY, self.outlooker.places(pool.arms)).tolist()
         self.worst = dict(zip(pool.arms, worst, strict=True))
 
-    def turn(self, *attempts: Attempt, step: int = 1, plan: Plan | None = None) -> Turn:
+    def turn(self, *attempts: Attempt, step: int = 1, plan: Plan | None = None, committed: bool = False) -> Turn:
         inquiry = Inquiry(RunId("r"), QUERY, self.candidates, plan or self.plan, self.knobs)
-        return next_turn(self.outlooker, inquiry, attempts, step)
+        return next_turn(self.outlooker, inquiry, attempts, step, committed=committed)
 
 
 def arm(text: str) -> Arm:
@@ -74,8 +83,16 @@ def test_money_is_summed_exactly_and_never_owed() -> None:
     attempts = [tried("a@16", cost=0.1) for _ in range(10)]
     assert spent_usd(attempts) == 1.0
     assert left_usd(None, attempts) == math.inf
-    assert left_usd(1.5, attempts) == 0.5
+    assert left_usd(1.5, attempts) == pytest.approx(0.5, abs=1e-15)
     assert left_usd(0.5, attempts) == 0.0
+
+
+@given(st.floats(1e-9, 10), st.lists(st.floats(0, 1), max_size=12))
+def test_what_is_left_and_what_was_spent_never_add_up_to_more_than_the_cap(cap: float, costs: list[float]) -> None:
+    left = left_usd(cap, [tried("a@16", cost=cost) for cost in costs])
+    assert left >= 0.0
+    assert math.fsum((*costs, left)) <= max(cap, math.fsum(costs))
+    assert left == pytest.approx(max(cap - math.fsum(costs), 0.0), abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -119,10 +136,16 @@ class TestReserves:
             assert ask.arm not in {attempt.arm for attempt in attempts}
         assert [ask.arm for ask in turn.asks] == list(turn.decision.arms)
 
-    def test_what_is_left_over_is_shared_for_repeated_requests(self, house: type[House]) -> None:
-        turn = Table(house.pool(WORLD), tradeoff=0.05, max_cost_usd=0.01).turn()
-        assert len(turn.asks) == 2
-        assert math.fsum(ask.reserve_usd for ask in turn.asks) == pytest.approx(0.01)
+    def test_what_is_left_over_is_for_repeated_requests_of_who_is_asked_alone(self, house: type[House]) -> None:
+        (ask,) = Table(house.pool(WORLD), tradeoff=0.05, max_cost_usd=0.01).turn().asks
+        assert ask.reserve_usd == pytest.approx(0.01)
+        assert ask.reserve_usd <= 0.01
+
+    def test_who_is_asked_beside_another_has_its_worst_case_and_no_more(self, house: type[House]) -> None:
+        table = Table(house.pool(TWINS), tradeoff=0.05, max_cost_usd=0.01, seconds_usd=1e-4)
+        asks = table.turn().asks
+        assert len(asks) == 2
+        assert [ask.reserve_usd for ask in asks] == [table.worst[ask.arm] for ask in asks]
 
     def test_without_a_cap_nothing_is_reserved(self, house: type[House]) -> None:
         assert {ask.reserve_usd for ask in Table(house.pool(WORLD)).turn().asks} == {math.inf}
@@ -130,12 +153,28 @@ class TestReserves:
 
 class TestFirstStep:
     def test_asks_are_probes_with_names_of_their_own(self, house: type[House]) -> None:
-        turn = Table(house.pool(WORLD), tradeoff=0.05).turn()
+        turn = Table(house.pool(TWINS), tradeoff=0.05, seconds_usd=1e-4).turn()
         assert [(ask.attempt_id, ask.role) for ask in turn.asks] == [("r.1.1", "probe"), ("r.1.2", "probe")]
-        assert len({ask.arm.model for ask in turn.asks}) == 2
+        assert len({ask.arm for ask in turn.asks}) == 2
+
+    @pytest.mark.parametrize(("tradeoff", "count"), [(0.05, 2), (1.0, 1)])
+    def test_a_partner_is_asked_where_a_second_is_dear_and_it_gains(
+        self, house: type[House], tradeoff: float, count: int
+    ) -> None:
+        assert len(Table(house.pool(TWINS), tradeoff=tradeoff, seconds_usd=1e-4).turn().asks) == count
+
+    def test_where_waiting_costs_nothing_one_arm_is_asked_at_a_time(self, house: type[House]) -> None:
+        table = Table(house.pool(WORLD), tradeoff=0.05)
+        assert len(table.turn().asks) == 1
+        assert len(table.turn(tried("a@16", 0.1), step=2).asks) == 1
+
+    def test_later_steps_may_ask_a_partner_too(self, house: type[House]) -> None:
+        table = Table(house.pool(TWINS), tradeoff=0.05, seconds_usd=1e-4)
+        turn = table.turn(tried("a@16", 0.1), step=2)
+        assert [(ask.attempt_id, ask.role) for ask in turn.asks] == [("r.2.1", "escalation"), ("r.2.2", "escalation")]
 
     def test_no_partner_is_asked_when_the_plan_says_so(self, house: type[House]) -> None:
-        table = Table(house.pool(WORLD), tradeoff=0.05)
+        table = Table(house.pool(TWINS), tradeoff=0.05, seconds_usd=1e-4)
         assert len(table.turn(plan=replace(table.plan, probe=False)).asks) == 1
 
     def test_the_planners_first_arm_comes_first(self, house: type[House]) -> None:
@@ -151,10 +190,12 @@ class TestFirstStep:
         (first,) = names(table.turn(plan=plan))
         assert table.worst[arm(first)] <= 1e-4
 
-    def test_a_partner_is_of_another_model_than_who_is_asked_in_the_plans_place(self, house: type[House]) -> None:
-        for cap in (6e-5, 8e-5, 1e-4, 2e-4, 5e-4, 1e-3):
-            asked = Table(house.pool(WORLD), tradeoff=0.01, max_cost_usd=cap).turn().asks
-            assert len({ask.arm.model for ask in asked}) == len(asked)
+    @pytest.mark.parametrize("cap", [6e-5, 8e-5, 1e-4, 2e-4, 5e-4, 1e-3])
+    def test_partners_fit_under_the_cap_together(self, house: type[House], cap: float) -> None:
+        table = Table(house.pool(WORLD), tradeoff=0.01, max_cost_usd=cap, seconds_usd=1e-4)
+        asked = table.turn().asks
+        assert len({ask.arm for ask in asked}) == len(asked)
+        assert math.fsum(table.worst[ask.arm] for ask in asked) <= cap
 
     def test_nothing_that_fits_is_an_error(self, house: type[House]) -> None:
         with pytest.raises(CapTooSmall, match="raise the cap"):
@@ -166,9 +207,10 @@ class TestFirstStep:
         assert {one.arm for one in turn.decision.rejected} | set(turn.decision.arms) == set(pool.arms)
         assert all(one.reason for one in turn.decision.rejected)
 
-    def test_of_very_many_losers_only_the_first_are_told(self, house: type[House]) -> None:
+    def test_of_very_many_losers_all_are_told(self, house: type[House]) -> None:
         many = {f"m{number}": (0.3, 0.5, 0.1) for number in range(40)}
-        assert len(Table(house.pool(many)).turn().decision.rejected) == 32
+        decision = Table(house.pool(many)).turn().decision
+        assert len(decision.rejected) == 120 - len(decision.arms)
 
 
 class TestAfterAnswers:
@@ -248,3 +290,123 @@ class TestFailures:
         with_failure = table.turn(dead("a@16"), tried("b@16", 0.3), step=2)
         without = table.turn(tried("b@16", 0.3), step=2)
         assert names(with_failure)[0] == names(without)[0]
+
+
+class TestFlips:
+    """Where the decision would have been another one."""
+
+    @pytest.mark.parametrize("tradeoff", [0.05, 0.3, 0.6, 0.95])
+    @pytest.mark.parametrize("score", [None, 0.2, 0.7])
+    def test_at_a_flip_the_choice_is_the_one_told(
+        self, house: type[House], tradeoff: float, score: float | None
+    ) -> None:
+        attempts = [] if score is None else [tried("a@16", score)]
+        pool = house.pool(WORLD)
+        own = Table(pool, tradeoff=tradeoff).turn(*attempts, step=2)
+        assert own.decision.flips
+        for flip in own.decision.flips:
+            side = 1 if flip.tradeoff > tradeoff else -1
+            beyond, before = (min(max(flip.tradeoff + side * step, 0.0), 1.0) for step in (1e-6, -1e-6))
+            assert Table(pool, tradeoff=beyond).turn(*attempts, step=2).decision.arms == flip.arms
+            assert Table(pool, tradeoff=before).turn(*attempts, step=2).decision.arms == own.decision.arms
+
+    def test_a_planners_first_arm_and_an_early_end_have_none(self, house: type[House]) -> None:
+        table = Table(house.pool(WORLD))
+        plan = Plan((arm("b@16"), arm("a@16")), False, "", "planner", "")
+        decision = table.turn(plan=plan).decision
+        assert (decision.flips, decision.policy) == ((), "plan")
+        assert table.turn(tried("a@16", 0.1), step=MAX_STEPS + 1).decision.flips == ()
+
+
+class TestCommitted:
+    """The answer was shown as it was written: it stands."""
+
+    def test_a_sound_one_is_accepted(self, house: type[House]) -> None:
+        turn = Table(house.pool(WORLD), tradeoff=0.0).turn(tried("a@16", 0.1), step=2, committed=True)
+        assert (turn.asks, turn.decision.status) == ((), "accepted")
+
+    @pytest.mark.parametrize("reason", ["refused", "truncated", "malformed", "disagreement"])
+    def test_one_that_is_no_answer_ends_the_run_as_the_best_so_far(self, house: type[House], reason: str) -> None:
+        turn = Table(house.pool(WORLD), tradeoff=0.0).turn(tried("a@16", 0.0, reason), step=2, committed=True)
+        assert (turn.asks, turn.decision.status) == ((), "best_so_far")
+        assert "no answer" in turn.decision.reason
+
+    def test_a_failed_call_is_nothing_that_was_shown(self, house: type[House]) -> None:
+        assert Table(house.pool(WORLD)).turn(dead("a@16"), step=2, committed=True).asks
+
+
+class TestLearned:
+    """Over a course: who is on its panel, in which order, and when it has no say."""
+
+    SLOTS = (Slot(arm("a@16")), Slot(arm("b@16")), Slot(arm("a@16"), 1))
+
+    def table(self, house: type[House], stop: float = 0.5, *, slots: Any = SLOTS, **knobs: Any) -> Table:
+        """Asking is worth 0.3, 0.8, and 0.7 in the order of the slots; an answer in hand is worth ``stop``."""
+        weights = np.zeros((1 << len(slots), BASE + len(slots), len(slots) + 1), dtype=np.float32)
+        weights[:, 0] = np.array([stop, 0.3, 0.8, 0.7][: len(slots) + 1])
+        courses = tuple(Course(slots, weight, weights) for weight in (1e-4, 1e-3))
+        table = Table(house.pool(WORLD), **knobs)
+        table.outlooker.looking = Looking(Jury.unfitted(), courses)
+        return table
+
+    def test_the_best_of_the_panel_is_asked(self, house: type[House]) -> None:
+        turn = self.table(house).turn()
+        assert names(turn) == ["b@16"]
+        assert turn.decision.policy == "learned"
+        lost = {str(one.arm): one.reason for one in turn.decision.rejected}
+        assert "panel" in lost["c@256"]
+        assert "panel" not in lost["a@16"]
+
+    def test_samples_of_one_arm_come_in_their_order(self, house: type[House]) -> None:
+        table = self.table(house, stop=0.1)
+        turn = table.turn(tried("b@16"), step=2)
+        assert [(str(ask.arm), ask.sample, ask.temperature) for ask in turn.asks] == [("a@16", 0, 0.0)]
+        turn = table.turn(tried("b@16"), tried("a@16"), step=3)
+        assert [(str(ask.arm), ask.sample, ask.temperature) for ask in turn.asks] == [("a@16", 1, AGAIN)]
+        again = replace(tried("a@16"), attempt_id=AttemptId("r.3.1"))
+        turn = table.turn(tried("b@16"), tried("a@16"), again, step=4)
+        assert (turn.asks, turn.decision.status) == ((), "accepted")
+
+    def test_it_stops_when_nothing_is_worth_more_than_what_it_has(self, house: type[House]) -> None:
+        turn = self.table(house, stop=0.9).turn(tried("b@16"), step=2)
+        assert (turn.asks, turn.decision.status, turn.decision.policy) == ((), "accepted", "learned")
+
+    def test_a_policy_and_a_planner_go_before_it(self, house: type[House]) -> None:
+        assert self.table(house, policy="closed-form").turn().decision.policy == "closed-form"
+        table = self.table(house)
+        assert table.turn(plan=replace(table.plan, source="planner")).decision.policy == "plan"
+        after = table.turn(tried("b@16"), step=2, plan=replace(table.plan, source="planner"))
+        assert after.decision.policy == "closed-form"
+        narrow = replace(table.plan, arms=table.plan.arms[:4])
+        assert table.turn(plan=narrow).decision.policy == "closed-form"
+
+    @pytest.mark.parametrize("other", ["d@16", "a@32"])
+    def test_a_panel_with_an_arm_that_is_no_candidate_has_no_say(self, house: type[House], other: str) -> None:
+        table = self.table(house, slots=(Slot(arm("a@16")), Slot(arm(other))))
+        assert table.turn().decision.policy == "closed-form"
+
+    def test_an_answer_that_is_none_of_its_slots_ends_its_say(self, house: type[House]) -> None:
+        assert self.table(house).turn(tried("c@256"), step=2).decision.policy == "closed-form"
+
+    def test_when_the_panel_fails_anyone_is_better_than_nobody(self, house: type[House]) -> None:
+        turn = self.table(house).turn(dead("a@16"), dead("b@16"), step=2)
+        assert [ask.arm.model for ask in turn.asks] == ["c"]
+        assert turn.decision.policy == "closed-form"
+
+    def test_when_a_model_of_the_panel_fails_the_closed_form_goes_on_without_it(self, house: type[House]) -> None:
+        turn = self.table(house).turn(dead("b@16"), step=2)
+        assert turn.decision.policy == "closed-form"
+        assert [ask.arm.model for ask in turn.asks] in (["a"], ["c"])
+
+    def test_when_nothing_is_claimed_the_closed_form_asks_beyond_the_panel(self, house: type[House]) -> None:
+        turn = self.table(house, stop=0.9).turn(tried("a@16", score=0.0), step=2)
+        assert turn.decision.policy == "closed-form"
+
+    def test_what_the_cap_does_not_hold_gives_way_on_the_panel_too(self, house: type[House]) -> None:
+        worst = self.table(house).worst
+        cap = (worst[arm("a@16")] + worst[arm("b@16")]) / 2
+        assert names(self.table(house, max_cost_usd=cap).turn()) == ["a@16"]
+
+    def test_a_committed_first_slot_is_only_an_only_one(self, house: type[House]) -> None:
+        assert not self.table(house).turn().decision.committed
+        assert self.table(house, slots=self.SLOTS[:1]).turn().decision.committed

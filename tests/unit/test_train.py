@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -11,16 +11,19 @@ import pytest
 from curveroute.agent.bench.columns import columns_of
 from curveroute.agent.bench.grid import Grid, grid_of
 from curveroute.agent.bench.table import Row, data_hash
-from curveroute.agent.bench.train import calibration_examples, train, train_calibrator
+from curveroute.agent.bench.train import train
 from curveroute.agent.errors import PredictorError, TableError
+from curveroute.agent.looking.keep import looking_document, looking_tensors
 from curveroute.agent.predictor import load_predictor, save_predictor
 from curveroute.agent.types import Arm, ModelId
+from curveroute.agent.verify.seen import Seen, log_odds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from curveroute.agent.embed import Vectors
+    from curveroute.agent.predictor import Predictor
 
 SMALL, LARGE = Arm(ModelId("small"), 16), Arm(ModelId("large"), None)
 PRICES = {"small": 1.0, "large": 5.0}
@@ -107,7 +110,7 @@ async def test_a_trained_predictor_is_the_same_in_its_folder(tmp_path: Path) -> 
     stored = load_predictor(save_predictor(predictor, tmp_path / "predictor"))
     assert stored.data_hash_ == data_hash(rows)
     assert stored.embedder == "kind-of"
-    assert stored.calibrator_ == predictor.calibrator_
+    assert kept(stored) == kept(predictor)
     vectors = await KindOf().embed(["easy", "hard"])
     for one, other in (
         (stored, predictor),
@@ -162,38 +165,55 @@ async def test_answers_that_are_all_right_teach_no_verdict() -> None:
         await train(columns_of(rows), KindOf())
 
 
-def test_each_answer_is_an_example_alone_and_in_company() -> None:
-    rows = a_table(20)
-    curves = gridded(rows)
-    prior = np.full(curves.quality.shape, 0.5)
-    signals, right = calibration_examples(rows, curves, prior, seed=3)
-    assert len(signals) == len(right) == len(rows) * 4
-    alone = signals[::4]
-    assert not any(one.agree_other or one.disagree_other for one in alone)
-    together = [one for index, one in enumerate(signals) if index % 4]
-    assert all(one.agree_other or one.disagree_other for one in together)
-    assert all(one.prior == 0.0 for one in signals)
-    assert (signals, right) == calibration_examples(rows, curves, prior, seed=3)
+async def test_looking_is_learned_from_the_single_answers() -> None:
+    """The small model says when it does not know: an answer that it shares with the large one is right."""
+    predictor = await train(columns_of(a_table()), KindOf(), output_prices=PRICES)
+    looking = predictor.looking_
+    assert looking is not None
+    assert set(looking.jury.models) == {"small", "large"}
+    assert looking.unit_usd == predictor.reference_cost_usd_
+    arms = {slot.arm for course in looking.courses for slot in course.slots}
+    assert arms <= {SMALL, LARGE}
+    assert [course.weight for course in looking.courses] == sorted(course.weight for course in looking.courses)
+    assert looking.calibrator.reliability is not None
+    assert 0.0 <= looking.calibrator.reliability <= 1.0
+    few = Seen(
+        claim=np.array([[0, 0], [0, 1]]),
+        asked=np.ones((2, 2), dtype=bool),
+        model=np.array([[0, 1]] * 2),
+        prior=log_odds(np.array([[0.5, 0.97]] * 2)),
+        **{name: np.zeros((2, 2), dtype=np.float32) for name in ("length", "cut", "malformed", "confidence")},
+        chance=np.full(2, 3.0, dtype=np.float32),
+        models=(SMALL.model, LARGE.model),
+    )
+    odds, _ = looking.jury.probabilities(few)
+    assert odds[0, 0] > 0.9
+    assert odds[1, 1] > 0.9
+    assert odds[1, 0] < 0.1
 
 
-def test_an_answer_without_company_is_one_example() -> None:
-    rows = [row for row in a_table(20) if row.model == "small"]
-    curves = gridded(rows)
-    signals, right = calibration_examples(rows, curves, np.full((20, 1), 0.5))
-    assert len(signals) == len(right) == 20
+async def test_the_same_table_and_seed_teach_the_same_to_the_bit() -> None:
+    columns = columns_of(a_table(60))
+    first, second, other = [await train(columns, KindOf(), output_prices=PRICES, seed=seed) for seed in (1, 1, 2)]
+    assert kept(first) == kept(second)
+    assert kept(other)[1] != kept(first)[1]
 
 
-def test_agreement_counts_for_an_answer_and_difference_against_it() -> None:
-    rows = a_table()
-    curves = gridded(rows)
-    calibrator = train_calibrator(columns_of(rows), curves, np.full(curves.quality.shape, 0.75))
-    weights = calibrator.weights
-    assert weights["agree_other"] > 0.5
-    assert weights["agree_other"] > weights["disagree_other"]
+async def test_several_samples_teach_what_asking_again_is_worth() -> None:
+    rows = [replace(row, sample=sample) for row in a_table(40) for sample in range(2)]
+    looking = (await train(columns_of(rows), KindOf(), output_prices=PRICES)).looking_
+    assert looking is not None
+    assert {slot.sample for course in looking.courses for slot in course.slots} <= {0, 1}
 
 
-def test_an_answer_that_was_not_extracted_is_read_from_the_response() -> None:
+async def test_of_answers_that_say_nothing_nothing_is_believed() -> None:
     rows = [replace(row, answer=None, response="") for row in a_table(20)]
-    curves = gridded(rows)
-    signals, _ = calibration_examples(rows, curves, np.full(curves.quality.shape, 0.5))
-    assert all(one.malformed for one in signals)
+    looking = (await train(columns_of(rows), KindOf())).looking_
+    assert looking is not None
+    assert all(np.isfinite(course.weights).all() for course in looking.courses)
+
+
+def kept(predictor: Predictor) -> Any:
+    """All that was learned of looking, to the bit."""
+    tensors = looking_tensors(predictor.looking_)
+    return looking_document(predictor.looking_), {name: tensor.tobytes() for name, tensor in tensors.items()}

@@ -1,0 +1,153 @@
+"""What was learned about looking: the jury, and a course for every tradeoff that was learned.
+
+Spending follows the tradeoff smoothly. Where many queries are much alike, the best course changes for all of them at
+one tradeoff, and mean spending would leap from a little to a lot within a hair's breadth. So every query follows the
+course of a tradeoff slightly to one side of the one that was set, a little dearer or a little cheaper, decided by a
+hash of its text: the same query always goes the same way, and near a leap a part of the queries goes each way. Where
+nothing leaps it makes next to no difference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from curveroute.agent.looking.course import BASE, MOST_SLOTS
+from curveroute.agent.verify.scale import Calibrator
+
+if TYPE_CHECKING:
+    from curveroute.agent.decide import Floats, Indices, Singles
+    from curveroute.agent.looking.course import Course
+    from curveroute.agent.looking.recorded import Slot
+    from curveroute.agent.types import Arm
+    from curveroute.agent.verify.jury import Jury
+
+SPREAD = 3  # courses to either side
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sheaf:
+    """All courses of one panel: their places among all courses, their weights of cost, and their values."""
+
+    slots: tuple[Slot, ...]
+    places: tuple[int, ...]
+    weight: Floats
+    weights: Singles
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stack:
+    """All courses at once, L of S panels; panels of fewer than K = ``MOST_SLOTS`` slots are filled up with nothing.
+
+    Attributes:
+        arms: that any slot asks, numbered.
+        arm: (S, K) which of them each slot asks, -1 where a panel has no more slots.
+        sample: (S, K) for the how-many-th time.
+        panel: (L,) which panel each course is of.
+        weight: (L,) of one unit of cost.
+        weights: (L, 2^K, BASE + K, K + 1) as :class:`Course` has them.
+        tradeoffs: (L,) rising.
+    """
+
+    arms: dict[Arm, int]
+    arm: Indices
+    sample: Indices
+    panel: Indices
+    weight: Floats
+    weights: Singles
+    tradeoffs: Floats
+
+    def values(self, states: Indices, summaries: Floats) -> Floats:
+        """(L, K + 1) value of stopping, and of asking each slot, by every course.
+
+        Args:
+            states: (S,) the state that each panel is in.
+            summaries: (S, BASE + K) what it comes to.
+        """
+        now = self.weights[np.arange(self.panel.size), states[self.panel]]
+        return np.asarray((summaries[self.panel][:, None] @ now.astype(np.float64))[:, 0])
+
+
+@dataclass(frozen=True, eq=False)
+class Looking:
+    """A jury and its courses.
+
+    Attributes:
+        jury: what answers are judged by.
+        courses: one for each tradeoff that was learned, by rising weight of cost; none where nothing was.
+        unit_usd: the unit of cost.
+        calibrator: makes probabilities of the jury's.
+    """
+
+    jury: Jury
+    courses: tuple[Course, ...] = ()
+    unit_usd: float = 1.0
+    calibrator: Calibrator = field(default_factory=Calibrator.identity)
+
+    def course(self, tradeoff: float, query_text: str) -> Course | None:
+        """The course that a query follows at a tradeoff; None where none was learned."""
+        if not self.courses:
+            return None
+        place = self.nearest(tradeoff) + aside(query_text)
+        return self.courses[min(max(place, 0), len(self.courses) - 1)]
+
+    @cached_property
+    def tradeoffs(self) -> list[float]:
+        """The tradeoff of every course."""
+        return [one.weight / (1.0 + one.weight) for one in self.courses]
+
+    @cached_property
+    def sheaves(self) -> tuple[Sheaf, ...]:
+        """The courses by panel."""
+        panels: dict[tuple[Slot, ...], list[int]] = {}
+        for place, one in enumerate(self.courses):
+            panels.setdefault(one.slots, []).append(place)
+        return tuple(
+            Sheaf(
+                slots,
+                tuple(places),
+                np.array([self.courses[place].weight for place in places]),
+                np.stack([self.courses[place].weights for place in places]),
+            )
+            for slots, places in panels.items()
+        )
+
+    @cached_property
+    def stack(self) -> Stack:
+        """The courses, all at once."""
+        count, panel = len(self.courses), np.zeros(len(self.courses), dtype=np.intp)
+        every = dict.fromkeys(slot.arm for sheaf in self.sheaves for slot in sheaf.slots)
+        arms = {one: number for number, one in enumerate(every)}
+        arm, sample = np.full((2, len(self.sheaves), MOST_SLOTS), -1, dtype=np.intp)
+        whole = np.zeros((count, 1 << MOST_SLOTS, BASE + MOST_SLOTS, MOST_SLOTS + 1), dtype=np.float32)
+        for number, sheaf in enumerate(self.sheaves):
+            places, (_, states, size, choices) = list(sheaf.places), sheaf.weights.shape
+            panel[places] = number
+            arm[number, : len(sheaf.slots)] = [arms[slot.arm] for slot in sheaf.slots]
+            sample[number, : len(sheaf.slots)] = [slot.sample for slot in sheaf.slots]
+            whole[places, :states, :size, :choices] = sheaf.weights
+        weight = np.array([one.weight for one in self.courses])
+        return Stack(arms, arm, sample, panel, weight, whole, np.array(self.tradeoffs))
+
+    def nearest(self, tradeoff: float) -> int:
+        """The place of the course learned at the nearest tradeoff, by the ratio of weights."""
+        if tradeoff >= 1.0:
+            return len(self.courses) - 1
+        logs = np.log([one.weight for one in self.courses])
+        weight = max(tradeoff / (1.0 - tradeoff), 1e-300)
+        return int(np.abs(logs - np.log(weight)).argmin())
+
+
+def aside(query_text: str) -> int:
+    """How many courses aside a query goes, from ``-SPREAD`` (dearer) to ``SPREAD`` (cheaper), all equally often."""
+    digest = hashlib.blake2b(query_text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % (2 * SPREAD + 1) - SPREAD
+
+
+def sideways(courses: int, asides: Indices) -> Indices:
+    """(courses, n) the place of the course that each of n queries follows for every course that is nearest."""
+    return np.asarray(np.clip(np.arange(courses)[:, None] + asides[None, :], 0, courses - 1), dtype=np.intp)

@@ -1,0 +1,149 @@
+"""A hearing: all answers of a run beside each other, and what the jury makes of them. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from curveroute.agent.verify.answers import same
+from curveroute.agent.verify.chance import agreement_chance
+from curveroute.agent.verify.jury import given
+from curveroute.agent.verify.seen import Seen, log_odds, surprise
+from curveroute.agent.verify.signals import Answered, read_attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from curveroute.agent.types import Arm, Attempt, AttemptId, Estimate
+    from curveroute.agent.verify.jury import Jury
+    from curveroute.agent.verify.seen import Indices, Singles
+
+UNKNOWN_QUALITY = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hearing:
+    """What was heard of J sound answers.
+
+    Attributes:
+        attempts: (J,) the answers; failed calls are not among them.
+        read: (J,) what each says.
+        seen: one row of J answers.
+        odds: (1, C + 1) probability of every claim, and of "none".
+        number: (1, J) the claim that each answer makes, -1 for none.
+        words: (J,) log-odds by which verifiers and judge moved each.
+    """
+
+    attempts: tuple[Attempt, ...]
+    read: tuple[Answered, ...]
+    seen: Seen
+    odds: Singles
+    number: Indices
+    words: tuple[float, ...]
+
+    @property
+    def given(self) -> Attempt:
+        """The answer that would be given now."""
+        return self.attempts[int(given(self.odds, self.number, self.seen)[0])]
+
+    def score(self, place: int) -> float:
+        """The probability that an answer is right, before calibration."""
+        number = int(self.number[0, place])
+        return float(self.odds[0, number]) if number >= 0 else 0.0
+
+
+def hear_answers(
+    query_text: str,
+    attempts: Sequence[Attempt],
+    estimates: Mapping[Arm, Estimate],
+    jury: Jury,
+    words: Mapping[AttemptId, float],
+    groups: Sequence[int | None] | None = None,
+) -> Hearing | None:
+    """Hear all sound answers; ``None`` when there is none.
+
+    Args:
+        query_text: what was asked.
+        attempts: all answers so far; planner and judge calls are not among them.
+        estimates: what was expected of each arm on this query.
+        jury: weighs what is seen.
+        words: log-odds by which verifiers and judge move an attempt.
+        groups: of each sound answer the number of its claim, ``None`` for none; by their spelling when not given.
+    """
+    sound = tuple(attempt for attempt in attempts if attempt.error is None)
+    if not sound:
+        return None
+    read = tuple(read_attempt(attempt, query_text) for attempt in sound)
+    claim = _spelled(read) if groups is None else [-1 if one is None else one for one in groups]
+    moved = tuple(words.get(attempt.attempt_id, 0.0) for attempt in sound)
+    seen = _seen(query_text, sound, read, claim, estimates)
+    odds, number = jury.probabilities(seen)
+    return Hearing(sound, read, seen, _moved(odds, number, moved), number, moved)
+
+
+def _spelled(read: Sequence[Answered]) -> list[int]:
+    """Claims by the order of their first answer; an answer joins the first one that it agrees with."""
+    first: list[str] = []
+    claims = []
+    for one in read:
+        found = next((place for place, other in enumerate(first) if same(*sorted((one.answer, other)))), None)
+        if not one.answer:
+            claims.append(-1)
+        elif found is not None:
+            claims.append(found)
+        else:
+            claims.append(len(first))
+            first.append(one.answer)
+    return claims
+
+
+def _seen(
+    query_text: str,
+    attempts: Sequence[Attempt],
+    read: Sequence[Answered],
+    claim: Sequence[int],
+    estimates: Mapping[Arm, Estimate],
+) -> Seen:
+    expected = [estimates.get(attempt.arm) for attempt in attempts]
+    quality = np.array([[UNKNOWN_QUALITY if one is None else one.quality for one in expected]])
+    used = np.array([[float(attempt.usage.output_tokens) for attempt in attempts]])
+    usual = [
+        float(attempt.usage.output_tokens) if one is None else one.output_tokens
+        for attempt, one in zip(attempts, expected, strict=True)
+    ]
+    models = tuple(dict.fromkeys(attempt.arm.model for attempt in attempts))
+    sure = [0.0 if one.confidence is None else float(log_odds(np.array(one.confidence))) for one in read]
+    return Seen(
+        claim=np.array([claim], dtype=np.intp),
+        asked=np.ones((1, len(attempts)), dtype=np.bool_),
+        model=np.array([[models.index(attempt.arm.model) for attempt in attempts]], dtype=np.intp),
+        prior=log_odds(quality),
+        length=surprise(used, np.array([usual])),
+        cut=_row(one.truncated for one in read),
+        malformed=_row(one.malformed for one in read),
+        confidence=np.array([sure], dtype=np.float32),
+        chance=np.array([agreement_chance(query_text)], dtype=np.float32),
+        models=models,
+    )
+
+
+def _row(values: Iterable[bool]) -> Singles:
+    return np.array([[float(value) for value in values]], dtype=np.float32)
+
+
+def _moved(odds: Singles, number: Indices, words: Sequence[float]) -> Singles:
+    """The probabilities after verifiers and judge have spoken: each claim's odds times what was said of its answers.
+
+    A claim is judged once, however many answers make it: by the mean of the words that were said of them.
+    """
+    if not any(words):
+        return odds
+    said = np.zeros(odds.shape[1])
+    for claim in range(odds.shape[1] - 1):
+        spoken = [word for place, word in enumerate(words) if number[0, place] == claim and word]
+        said[claim] = math.fsum(spoken) / len(spoken) if spoken else 0.0
+    tilted = odds * np.exp(said - said.max())
+    return np.asarray(tilted / tilted.sum(), dtype=np.float32)
