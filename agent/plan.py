@@ -1,7 +1,9 @@
 """The plan: an LLM planner reflects on the short list, when that is likely to pay.
 
 Its reply is held to a schema whose labels are the candidates', so nothing in the query can make it name another arm or
-a higher cap. When it is off, unaffordable, or returns nonsense, the ranking is the plan, and the plan says so.
+a higher cap; a reply that tries is not followed at all. Nor can it end a run: the strongest candidate stays open
+whatever a plan leaves out, so that an answer that fails its verification always has somewhere to go. When the planner
+is off, unaffordable, or returns nonsense, the ranking is the plan, and the plan says so.
 """
 
 from __future__ import annotations
@@ -32,9 +34,9 @@ _SYSTEM = "You are a careful planner. You reply in JSON only."
 
 
 class _Reply(BaseModel):
-    """What the planner must return."""
+    """What the planner must return. A further key (a cap, a status) is somebody else's order, or nonsense."""
 
-    model_config = ConfigDict(extra="ignore", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     order: list[str] = Field(min_length=1)
     probe: bool
@@ -46,17 +48,23 @@ def ranking_plan(candidates: Sequence[Estimate], reason: str) -> Plan:
     return Plan(tuple(estimate.arm for estimate in candidates), True, "", "ranking", reason)
 
 
-def planning_gain(candidates: Sequence[Estimate], *, tradeoff: float, lift: float) -> float:
+def planning_gain(candidates: Sequence[Estimate], *, tradeoff: float, reference_cost_usd: float, lift: float) -> float:
     """What a planner may add, in units of the score: its lift, times how unsure the ranking is of its first arm.
 
-    The doubt is the expected improvement of the best rival over the first arm when their qualities are independent and
-    normal, as in Bayesian optimisation; ``lift`` is the share of it that this pool's planner has been worth.
+    The doubt is the expected improvement of the best rival's score over the first arm's, when their qualities are
+    independent and normal, as in Bayesian optimisation. A rival that is better but dearer than the difference is worth
+    leaves no doubt. ``lift`` is the share of the doubt that this pool's planner has been worth.
     """
     if len(candidates) < 2:  # noqa: PLR2004  (one arm leaves nothing to plan)
         return 0.0
     first, rivals = candidates[0], candidates[1:SHORT_LIST]
-    doubt = max(_improvement(first, rival) for rival in rivals)
-    return (1.0 - tradeoff) * lift * doubt
+
+    def ahead(rival: Estimate) -> float:
+        dearer = (rival.cost_usd - first.cost_usd) / reference_cost_usd
+        return (1.0 - tradeoff) * (rival.quality - first.quality) - tradeoff * dearer
+
+    spreads = ((1.0 - tradeoff) * math.hypot(first.quality_std, rival.quality_std) for rival in rivals)
+    return lift * max(_improvement(ahead(rival), spread) for rival, spread in zip(rivals, spreads, strict=True))
 
 
 def planning_messages(query: Query, candidates: Sequence[Estimate]) -> tuple[Message, ...]:
@@ -100,11 +108,14 @@ async def make_plan(
     model = pool.spec.planner
     if model is None:
         return ranking_plan(candidates, "the pool has no planner"), ()
+    lift = pool.spec.planner_lift
+    if lift == 0.0:
+        return ranking_plan(candidates, "this pool's planner has not been worth its price (planner_lift is 0)"), ()
     arm = Arm(ModelId(model), PLANNER_BUDGET)
     messages = planning_messages(query, candidates)
     schema = plan_schema(candidates)
     bounds = request_bounds(pool, arm, messages, schema)
-    gain = planning_gain(candidates, tradeoff=tradeoff, lift=pool.spec.planner_lift)
+    gain = planning_gain(candidates, tradeoff=tradeoff, reference_cost_usd=reference_cost_usd, lift=lift)
     price = tradeoff * _usual_cost(pool, model, messages) / reference_cost_usd
     if gain <= price:
         return ranking_plan(candidates, f"planning would gain {gain:.3f} and cost {price:.3f}"), ()
@@ -138,15 +149,33 @@ def read_plan(attempt: Attempt, candidates: Sequence[Estimate]) -> Plan:
     if attempt.finish_reason == "length":
         return ranking_plan(candidates, "the planner's reply was cut off")
     try:
-        reply = _Reply.model_validate(json.loads(attempt.text))
+        said = json.loads(attempt.text)
+        if stray := _stray(said):
+            return ranking_plan(candidates, f"the planner's reply sets {stray}, which no plan may")
+        reply = _Reply.model_validate(said)
     except (ValueError, RecursionError):
         return ranking_plan(candidates, "the planner's reply is not the JSON it was asked for")
     labels = _labelled(candidates)
     unknown = [label for label in reply.order if label not in labels]
     if unknown:
         return ranking_plan(candidates, f"the planner named {unknown[0][:20]!r}, which is not a candidate")
-    arms = tuple(dict.fromkeys(labels[label].arm for label in reply.order))
-    return Plan(arms, reply.probe, reply.criteria.strip(), "planner", f"{attempt.arm.model} put {arms[0]} first")
+    named = tuple(dict.fromkeys(labels[label].arm for label in reply.order))
+    strongest = max(candidates, key=lambda candidate: candidate.quality).arm
+    arms = named if strongest in named else (*named, strongest)
+    kept = "" if strongest in named else f"; {strongest} stays open, should every answer fail its verification"
+    reason = f"{attempt.arm.model} put {arms[0]} first{kept}"
+    return Plan(arms, reply.probe, _one_line(reply.criteria), "planner", reason)
+
+
+def _stray(said: object) -> str:
+    """The first key of a reply that is none of a plan's, quoted and short; empty when there is none."""
+    keys = said if isinstance(said, dict) else {}
+    return next((repr(key[:20]) for key in keys if key not in _Reply.model_fields), "")
+
+
+def _one_line(text: str) -> str:
+    """The text without line breaks and what does not print: it is shown, and handed on to the judge."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def _labelled(candidates: Sequence[Estimate]) -> dict[str, Estimate]:
@@ -163,10 +192,8 @@ def _usual_cost(pool: Pool, model: str, messages: tuple[Message, ...]) -> float:
     return pool.cost_usd(model, Usage(input_tokens_prior(messages), PLANNER_BUDGET // 2))
 
 
-def _improvement(first: Estimate, rival: Estimate) -> float:
-    """E[max(rival − first, 0)] for independent normal qualities."""
-    spread = math.hypot(first.quality_std, rival.quality_std)
-    ahead = rival.quality - first.quality
+def _improvement(ahead: float, spread: float) -> float:
+    """E[max(x, 0)] of a normal x with this mean and standard deviation."""
     if spread == 0.0:
         return max(ahead, 0.0)
     z = ahead / spread

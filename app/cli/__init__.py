@@ -24,9 +24,10 @@ _COMMANDS = {
     "collect": "ask every task of every arm and write the curve table",
     "table": "show, check and convert curve tables",
     "train": "fit a predictor to a curve table",
+    "calibrate": "turn a predictor's scores into probabilities, and say what can be promised",
     "onboard": "add a model to a fitted predictor from few answers",
     "evaluate": "compare routers on recorded answers",
-    "runs": "list, show and verify the runs in the ledger",
+    "runs": "list, show, verify and re-decide the runs in the ledger",
     "pools": "list the shipped pools, or show one",
 }
 _LISTS = {"--models", "--tasks"}
