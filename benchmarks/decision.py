@@ -15,7 +15,7 @@ from sklearn.linear_model import Ridge
 
 from curveroute.agent.decide import LinearDecider
 from curveroute.agent.escalate import Situation, next_step, why_not
-from curveroute.agent.posterior import Belief, observe
+from curveroute.agent.posterior import Heard, believed
 from curveroute.agent.predictor import CurveHeads
 from curveroute.agent.types import Arm, ModelId
 
@@ -79,13 +79,13 @@ def make_heads(rng: np.random.Generator) -> CurveHeads:
 def looking_ms(heads: CurveHeads, embedding: np.ndarray) -> float:
     """One verdict taken in, the next step chosen and explained."""
     count = len(heads.arms)
-    belief = Belief(heads.predict(embedding).quality, heads.covariance)
+    expected = heads.predict(embedding).quality
     cost = np.linspace(1e-5, 1e-3, count)
     still_open = np.arange(count) != 0
 
     def step() -> object:
-        believed = observe(belief, 0, 0.1).mean
-        now = Situation(believed, cost, 2 * cost, still_open, 0.1, TRADEOFF, 1e-3, 1.0, 0.8)
+        after = believed(expected, heads.covariance, [Heard(0, 0.1)], heads.arms)
+        now = Situation(after, cost, 2 * cost, still_open, 0.1, TRADEOFF, 1e-3, 1.0, 0.8)
         return why_not(now, next_step(now))
 
     return median_ms(step, 300)

@@ -27,7 +27,6 @@ from curveroute.agent.ledger import Ledger, NullLedger
 from curveroute.agent.pool import Pool, PoolSpec
 from curveroute.agent.predictor import Predictor
 from curveroute.agent.propose import Outlooker
-from curveroute.agent.verify.calibrate import Calibrator
 from curveroute.graphs import Context, Parts, build
 
 if TYPE_CHECKING:
@@ -163,7 +162,7 @@ async def make_case(name: str, *, cut: bool, embedder: Embedder) -> Case:
     pool = make_pool(*POOLS[name])
     outlooker = Outlooker(pool, fitted(pool, await embedder.embed(queries())))
     chat = RecordedChat.from_rows(rows(pool, cut=cut))
-    parts = Parts(pool, chat, embedder, outlooker, Calibrator.unfitted(), NullLedger())
+    parts = Parts(pool, chat, embedder, outlooker, NullLedger())
     context = Context(tradeoff=TRADEOFF, plan=False, judge=False, parts=parts)
     outputs = {query: await GRAPH.ainvoke(_input(query), context=context) for query in queries()}
     return Case(context, {query: _sends(output) for query, output in outputs.items()})
