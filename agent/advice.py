@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from curveroute.agent.escalate import choose
-from curveroute.agent.looking.course import BASE, MOST_SLOTS, summary_of
+from curveroute.agent.looking.course import BASE, MOST_SLOTS, quality_of, summary_of
 from curveroute.agent.verify.seen import log_odds
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def choices(
     fresh, states = real & (stack.sample == count), before @ _BITS
     summaries = np.empty((len(place), BASE + MOST_SLOTS))
     summaries[:, :BASE] = summary_of(None if hearing is None else hearing.odds, np.empty((1, 0), dtype=np.float32))
-    summaries[:, BASE:] = known.prior[place]  # what fills up a narrow panel weighs nothing
+    summaries[:, BASE:] = quality_of(known.prior[place])  # what fills up a narrow panel weighs nothing
     values = stack.values(states, summaries)
     dear = stack.weight[:, None] * price[place][stack.panel]
     net = np.where((fresh & may[place])[stack.panel], values[:, 1:] - dear, np.nan)

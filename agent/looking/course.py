@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from curveroute.agent.looking.recorded import Slot
 
 BASE = 7
+EXPECTED = 1  # the column of the likeliest claim's probability
 MOST_SLOTS = 6
 
 
@@ -77,6 +78,11 @@ def bits(state: Sequence[int]) -> int:
     return sum(1 << slot for slot in state)
 
 
+def quality_of(prior: Singles) -> Floats:
+    """The expected quality behind log-odds."""
+    return np.asarray(1.0 / (1.0 + np.exp(-prior.astype(np.float64))))
+
+
 def summary_of(odds: Singles | None, prior: Singles) -> Floats:
     """(n, F) what a state comes to.
 
@@ -86,7 +92,7 @@ def summary_of(odds: Singles | None, prior: Singles) -> Floats:
     """
     n, slots = prior.shape
     whole = np.zeros((n, BASE + slots))
-    whole[:, 0], whole[:, BASE:] = 1.0, prior
+    whole[:, 0], whole[:, BASE:] = 1.0, quality_of(prior)
     if odds is not None:
         claims = np.sort(odds[:, :-1].astype(np.float64), axis=1)
         first = claims[:, -1]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from curveroute.agent.escalate import choose
-from curveroute.agent.looking.course import BASE, Course, bits, next_of, states_of, summary_of
+from curveroute.agent.looking.course import BASE, EXPECTED, Course, bits, next_of, states_of, summary_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,7 +130,8 @@ def induce(panel: Panel, weight: float, unit_usd: float) -> tuple[Course, Walk]:
         for slot in following:
             targets[:, slot + 1] = after[_with(state, slot)][0]
         found = np.flatnonzero(~np.isnan(targets[0])) if n else np.zeros(0, dtype=np.intp)
-        fitted, left_out = _regressed(panel.regressions[state], panel.bounds, targets[:, found])
+        expected = EXPECTED if state else BASE + found - 1
+        fitted, left_out = _regressed(panel.regressions[state], panel.bounds, targets[:, found], expected)
         weights[bits(state)][:, found] = fitted
         values = np.full((n, count + 1), np.nan)
         values[:, found] = left_out
@@ -157,14 +158,25 @@ def _prepared(summary: Floats, bounds: tuple[int, ...]) -> Regression:
     return Regression(scaled, mean, spread, np.linalg.inv(whole), np.linalg.inv(whole - grams))
 
 
-def _regressed(one: Regression, bounds: tuple[int, ...], targets: Floats) -> tuple[Floats, Floats]:
-    """(F, T) ridge weights for the summary as it is, and (n, T) predictions of each fold from the others."""
+def _regressed(
+    one: Regression, bounds: tuple[int, ...], targets: Floats, expected: int | Indices
+) -> tuple[Floats, Floats]:
+    """(F, T) ridge weights for the summary as it is, and (n, T) predictions of each fold from the others.
+
+    What is regressed is what the targets have beyond ``expected``, columns of the summary that already are estimates of
+    them: so few rows fall back on those estimates, and not on the mean.
+    """
+    columns = np.broadcast_to(expected, targets.shape[1:])
+    already = one.scaled[:, columns] * np.where(np.isfinite(one.spread), one.spread, 0.0)[columns] + one.mean[columns]
+    targets = targets - already
     moments = np.stack([x.T @ y for x, y in zip(_parts(one.scaled, bounds), _parts(targets, bounds), strict=True)])
     total = moments.sum(axis=0)
     others = one.without @ (total - moments)
     left_out = np.concatenate([x @ weights for x, weights in zip(_parts(one.scaled, bounds), others, strict=True)])
+    left_out += already
     weights = (one.whole @ total) / one.spread[:, None]
     weights[0] -= one.mean[1:] @ weights[1:]
+    weights[columns, np.arange(columns.size)] += 1.0
     return weights, left_out
 
 
