@@ -257,11 +257,10 @@ def _situation(
 def _advised(closed: Situation, advice: Advice, answers: Sequence[Answer]) -> Situation:
     """The situation with learned gains: an arm of the panel may be asked again. The closed form, where the panel fails.
 
-    It does before the first answer, when the cap holds no slot of it; when a model of it failed; and when all that was
-    answered claims nothing.
+    It does before the first answer, when the cap holds no slot of it, and when a model of it failed.
     """
     failed = {attempt.arm.model for _, attempt in answers if attempt.error is not None}
-    if closed.best == 0.0 or failed & advice.models:
+    if failed & advice.models:
         return closed
     may = np.isfinite(advice.gain)
     situation = replace(closed, gain=advice.gain, weight=advice.weight, open=closed.open | may)

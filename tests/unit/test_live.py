@@ -156,7 +156,7 @@ def trained(house: type[House], right: dict[str, float], questions: int = 40) ->
 
 
 class TestTheWhole:
-    OPTIONS = Namespace(tradeoffs=[0.1, 0.9], levels=3, plan=True, judge=True)
+    OPTIONS = Namespace(tradeoffs=[0.1, 0.9], levels=3, plan=True, judge=True, all_arms=True)
 
     async def test_every_policy_answers_every_question_and_a_second_start_asks_nothing(
         self, scripts: dict[str, Any], once: Any, house: type[House], tmp_path: Path

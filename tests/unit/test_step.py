@@ -398,10 +398,6 @@ class TestLearned:
         assert turn.decision.policy == "closed-form"
         assert [ask.arm.model for ask in turn.asks] in (["a"], ["c"])
 
-    def test_when_nothing_is_claimed_the_closed_form_asks_beyond_the_panel(self, house: type[House]) -> None:
-        turn = self.table(house, stop=0.9).turn(tried("a@16", score=0.0), step=2)
-        assert turn.decision.policy == "closed-form"
-
     def test_what_the_cap_does_not_hold_gives_way_on_the_panel_too(self, house: type[House]) -> None:
         worst = self.table(house).worst
         cap = (worst[arm("a@16")] + worst[arm("b@16")]) / 2
