@@ -102,13 +102,14 @@ class Step:
     net: Floats
 
 
-def choose(net: Floats, price: Floats, *, must: bool) -> Indices:
+def choose(net: Floats, price: Floats, *, must: bool, quality: Floats | None = None) -> Indices:
     """The one rule of graph and replay, many runs at a time: ask the arm of highest net gain, or stop.
 
     Args:
         net: (n, K) expected gain of each arm less its price; NaN for one that cannot be asked.
-        price: (n, K) of asking it: equal nets go to the cheaper, then to the first.
+        price: (n, K) of asking it: equal nets go to the cheaper, then to the better, then to the first.
         must: whether something is asked even if nothing gains, because there is no answer yet.
+        quality: (n, K) what is expected of each.
 
     Returns:
         (n,) the arm, -1 to stop.
@@ -116,7 +117,10 @@ def choose(net: Floats, price: Floats, *, must: bool) -> Indices:
     able = np.where(np.isnan(net), -np.inf, net)
     top = able.max(axis=1, initial=-np.inf)
     tied = able == top[:, None]
-    arm = np.where(tied, price, np.inf).argmin(axis=1) if net.shape[1] else np.zeros(len(net), dtype=np.intp)
+    dear = np.where(tied, price, np.inf)
+    cheapest = dear == dear.min(axis=1, initial=np.inf)[:, None]
+    worth = np.where(cheapest, 0.0 if quality is None else quality, -np.inf)
+    arm = worth.argmax(axis=1) if net.shape[1] else np.zeros(len(net), dtype=np.intp)
     goes = top > -np.inf if must else top > 0.0
     return np.asarray(np.where(goes, arm, -1), dtype=np.intp)
 
@@ -171,11 +175,15 @@ def next_step(situation: Situation, *, first: int | None = None, partners: Seque
     fits = known & (situation.worst_usd <= situation.left_usd)
     if situation.best is None:
         return _begin(situation, net, fits, first, partners)
-    chosen = int(choose(np.where(fits, net, np.nan)[None], situation.cost_usd[None], must=False)[0])
+    chosen = _chosen(situation, np.where(fits, net, np.nan), must=False)
     if chosen < 0:
         return _stop(situation, net, known)
     words = f"expected net gain {net[chosen]:+.3f}"
     return Step(_join(situation, chosen, fits, partners), words, None, False, net)
+
+
+def _chosen(situation: Situation, net: Floats, *, must: bool) -> int:
+    return int(choose(net[None], situation.cost_usd[None], must=must, quality=situation.quality[None])[0])
 
 
 def _stop(situation: Situation, net: Floats, known: Mask) -> Step:
@@ -232,7 +240,7 @@ def affordable_tokens(left_usd: float, *, input_usd: float, output_price: float)
 def _begin(situation: Situation, net: Floats, fits: Mask, first: int | None, partners: Sequence[int]) -> Step:
     if not fits.any():
         raise CapTooSmall(_too_small(situation))
-    chosen = int(choose(np.where(fits, net, np.nan)[None], situation.cost_usd[None], must=True)[0])
+    chosen = _chosen(situation, np.where(fits, net, np.nan), must=True)
     words = f"highest net gain {net[chosen]:+.3f}"
     if first is not None and fits[first]:
         chosen, words = first, PLANNED

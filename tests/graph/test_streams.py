@@ -186,7 +186,9 @@ async def test_a_cancelled_call_cancels_its_requests_and_keeps_the_ledger_whole(
                 stored.set()
 
         monkeypatch.setattr(ledger, "record", record)
-        task = asyncio.create_task(house.router(house.pool(), chat, tradeoff=0.0, ledger=ledger).ainvoke(house.query))
+        task = asyncio.create_task(
+            house.router(house.pool(), chat, tradeoff=0.0, seconds_usd=100.0, ledger=ledger).ainvoke(house.query)
+        )
         await chat.held.wait()
         await stored.wait()
         task.cancel()

@@ -257,5 +257,7 @@ def test_unlimited_is_a_budget(tmp_path: Path, suffix: str) -> None:
 
 
 def test_a_bare_name_that_is_nothing_names_the_shipped_tables() -> None:
-    with pytest.raises(TableError, match=r"^nosuch: a curve table ends in .*\.jsonl, or is a shipped one: local$"):
+    with pytest.raises(
+        TableError, match=r"^nosuch: a curve table ends in .*\.jsonl, or is a shipped one: local, local-large$"
+    ):
         read_cells(Path("nosuch"))

@@ -467,7 +467,9 @@ def test_panels_that_were_recorded_on_other_queries_are_compared_on_their_own() 
     random = np.random.default_rng(0)
     n = 200
     easy = np.arange(n) < n // 2
-    right = np.column_stack((random.random(n) < np.where(easy, 0.95, 0.35), random.random(n) < np.where(easy, 0.9, 0.9)))
+    right = np.column_stack(
+        (random.random(n) < np.where(easy, 0.95, 0.35), random.random(n) < np.where(easy, 0.9, 0.9))
+    )
     asked = np.column_stack((np.ones(n, dtype=bool), easy))
     one = simple(right, asked, cost=(1.0, 3.0))
     lesson = learn(one, [0.05], 3.0, diet=Diet(steps=60), most=2)
