@@ -37,7 +37,7 @@ def test_a_flip_differs_and_one_thousandth_nearer_does_not(edges: list[float], t
     for at, choice in flips_of(choose, tradeoff):
         assert choice == choose(at) != choose(tradeoff)
         assert at == round(at * FINEST) / FINEST
-        nearer = at + math.copysign(1 / FINEST, tradeoff - at)
+        nearer = round(at * FINEST + math.copysign(1, tradeoff - at)) / FINEST  # as it is told, in thousandths
         if abs(at - tradeoff) >= 1 / FINEST:
             assert choose(nearer) == choose(tradeoff) or abs(nearer - tradeoff) < 1e-9
 
