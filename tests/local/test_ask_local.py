@@ -65,8 +65,10 @@ def test_a_question_gets_a_right_answer_and_an_account_of_it(router: Router) -> 
     assert ledger_of(router).run(route.run_id).answer == route.answer
 
 
-async def test_planner_and_judge_are_heard_and_charged_where_quality_is_all(settings: Settings) -> None:
-    async with Router.from_pool("local", tradeoff=0.0, settings=settings, allow=(LARGE,)) as router:
+async def test_planner_and_judge_are_heard_and_charged_where_quality_is_all(settings: Settings, tmp_path: Path) -> None:
+    pool = tmp_path / "heard.toml"  # the shipped pool's planner is off
+    pool.write_text('extends = "local"\nname = "heard"\nplanner_lift = 1.0\njudge_reliability = 0.9\n', "utf-8")
+    async with Router.from_pool(str(pool), tradeoff=0.0, settings=settings, allow=(LARGE,)) as router:
         route = await router.ainvoke("A shelf holds 9 books. How many books do 4 shelves hold?")
         roles = [attempt.role for attempt in route.attempts]
         assert roles[0] == "planner"
