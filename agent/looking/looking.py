@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from curveroute.agent.verify.jury import Jury
 
 SPREAD = 3  # courses to either side
-BEYOND = 2.0  # times the last course's weight, within which it still has its say
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,8 +89,8 @@ class Looking:
     calibrator: Calibrator = field(default_factory=Calibrator.identity)
 
     def course(self, tradeoff: float, query_text: str) -> Course | None:
-        """The course that a query follows at a tradeoff; None where none was learned, or only for far lower ones."""
-        if not self.courses or tradeoff > (1.0 - tradeoff) * self.courses[-1].weight * BEYOND:
+        """The course that a query follows at a tradeoff; None where none was learned, or cost alone counts."""
+        if not self.courses or tradeoff >= 1.0:
             return None
         place = self.nearest(tradeoff) + aside(query_text)
         return self.courses[min(max(place, 0), len(self.courses) - 1)]
