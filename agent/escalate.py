@@ -36,6 +36,7 @@ Mask: TypeAlias = NDArray[np.bool_]
 
 _UNCOUNTABLE = 1e15  # tokens
 PLANNED = "the plan's first arm"
+TOO_DEAR = "what would be worth its price does not fit under the cap"
 _LEAST_SHARE = 1e-6  # of quality in the score, so that at λ = 1 the cheapest arm is still told from the others
 _WHY_NOT = (
     "",
@@ -187,16 +188,21 @@ def _chosen(situation: Situation, net: Floats, *, must: bool) -> int:
 
 
 def _stop(situation: Situation, net: Floats, known: Mask) -> Step:
-    worth = known & (net > 0.0)
+    if held_back(situation, net):
+        words = f"no answer claims anything, and {TOO_DEAR}" if situation.best == 0.0 else TOO_DEAR
+        return Step((), words, "best_so_far", False, net)
     if situation.best == 0.0:
         return Step((), "no answer claims anything, and no other arm is worth its price", "best_so_far", False, net)
     if not known.any() and situation.gain is not None:
         return Step((), "everything that pays at this tradeoff was asked", "accepted", False, net)
     if not known.any():
         return Step((), "every arm was tried", "best_so_far", False, net)
-    if not worth.any():
-        return Step((), "no other arm's expected gain is worth its price", "accepted", False, net)
-    return Step((), "what would be worth its price does not fit under the cap", "best_so_far", False, net)
+    return Step((), "no other arm's expected gain is worth its price", "accepted", False, net)
+
+
+def held_back(situation: Situation, net: Floats) -> bool:
+    """Whether the cap alone keeps an arm from being asked that is worth its price: the search is not over then."""
+    return bool((situation.open & (net > 0.0) & (situation.worst_usd > situation.left_usd)).any())
 
 
 def why_not(situation: Situation, step: Step) -> list[str]:

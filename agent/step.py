@@ -13,8 +13,18 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from curveroute.agent.advice import NO_SAY, Advice, advise, choices, listed
+from curveroute.agent.ending import as_promised, early_end, off_course
 from curveroute.agent.errors import SettingError
-from curveroute.agent.escalate import PLANNED, Situation, Step, gain_of, net_gain, next_step, price_of, why_not
+from curveroute.agent.escalate import (
+    PLANNED,
+    Situation,
+    Step,
+    gain_of,
+    net_gain,
+    next_step,
+    price_of,
+    why_not,
+)
 from curveroute.agent.flips import crossings, flips_from, named_flips, rejections
 from curveroute.agent.looking.looking import aside
 from curveroute.agent.posterior import Heard, conditioned, whole_of
@@ -145,14 +155,15 @@ def next_turn(
     situation = _situation(outlooker, inquiry, arms, attempts, advice)
     if situation.gain is None:
         advice = None
-    chosen = _stop_early(situation, step, answers, committed=committed) if answers else None
+    most = MAX_STEPS if step > MAX_STEPS else None
+    chosen = early_end(situation, answers, committed=committed, most_steps=most) if answers else None
     early = chosen is not None
     if chosen is None:
         first, partners = _opening(arms, inquiry.plan, situation, opened=bool(answers))
         chosen = next_step(situation, first=first, partners=partners)
         if chosen.committed and advice is not None and not advice.last:  # the same arm may be asked again
             chosen = replace(chosen, committed=False)
-    chosen = _as_promised(outlooker, inquiry.knobs, situation, chosen, hearing)
+    chosen = _ended(outlooker, inquiry, situation, chosen, answers, hearing)
     asks = _asks(inquiry.run_id, step, arms, situation, chosen, advice, "escalation" if answers else "probe")
     flips = () if early else _flips(outlooker, inquiry, situation, chosen, hearing)
     return Turn(_decision(step, arms, situation, chosen, flips), asks)
@@ -210,21 +221,6 @@ def check_knobs(outlooker: Outlooker, knobs: Knobs) -> None:
         )
 
 
-def _stop_early(situation: Situation, step: int, answers: Sequence[Attempt], *, committed: bool) -> Step | None:
-    """An end that is not the rule's: a committed answer, enough steps, or only failed calls and no one else to ask."""
-    net = np.full(situation.quality.size, np.nan)
-    if committed and situation.best is not None:
-        sound = any(one.verdict is not None and one.verdict.reason == "ok" for one in answers)
-        reason = "no verdict could have changed the choice" if sound else "it is no answer, and no other arm pays"
-        return Step((), reason, "accepted" if sound else "best_so_far", False, net)
-    if step > MAX_STEPS:
-        return Step((), f"{MAX_STEPS} steps are enough", "best_so_far", False, net)
-    if situation.best is not None or (situation.open & (situation.worst_usd <= situation.left_usd)).any():
-        return None
-    reason = "every call failed, and the cap holds no other arm" if situation.open.any() else "every arm was tried"
-    return Step((), reason, "best_so_far", False, net)
-
-
 def _situation(
     outlooker: Outlooker, inquiry: Inquiry, arms: list[Arm], attempts: Sequence[Attempt], advice: Advice | None
 ) -> Situation:
@@ -269,25 +265,26 @@ def _advised(closed: Situation, advice: Advice, answers: Sequence[Answer]) -> Si
     return situation
 
 
-def _as_promised(
-    outlooker: Outlooker, knobs: Knobs, situation: Situation, chosen: Step, hearing: Hearing | None
+def _ended(
+    outlooker: Outlooker,
+    inquiry: Inquiry,
+    situation: Situation,
+    chosen: Step,
+    answers: Sequence[Attempt],
+    hearing: Hearing | None,
 ) -> Step:
-    """The step, where an answer below the score of the promise that was asked for is not accepted but only the best.
-
-    The run does not go on for it: the promise was measured on answers at which the learned rule stopped by itself, with
-    no word of judge or verifiers.
-    """
+    """The step, where the rule accepts an answer that is no more than the best so far."""
+    if chosen.status != "accepted":
+        return chosen
+    knobs = inquiry.knobs
+    if situation.gain is None and not math.isinf(situation.left_usd):
+        begun = _advice(outlooker, inquiry, None)
+        failed = {one.arm.model for one in answers if one.error is not None}
+        chosen = off_course(chosen, situation, None if begun is None or failed & begun.models else begun)
     promise = None if knobs.max_error is None else outlooker.looking.calibrator.promise(knobs.max_error, knobs.tradeoff)
-    if promise is None or promise.threshold is None:
-        return chosen
-    if chosen.status != "accepted" or situation.best is None:
-        return chosen
-    words = ""
-    if situation.gain is None or knobs.seconds_usd > 0.0 or (hearing is not None and any(hearing.words)):
-        words = "the promise was not measured for such a run"
-    elif situation.best < promise.threshold:
-        words = f"its score {situation.best:.3f} is below the {promise.threshold:.3f} of the promise"
-    return replace(chosen, status="best_so_far", reason=f"{chosen.reason}; {words}") if words else chosen
+    spoken = hearing is not None and any(hearing.words)
+    measured = situation.gain is not None and knobs.seconds_usd <= 0.0 and not spoken
+    return as_promised(chosen, situation, None if promise is None else promise.threshold, measured=measured)
 
 
 def _cut_to_cap(outlooker: Outlooker, inquiry: Inquiry, arms: list[Arm], worst: Floats, left: float) -> Floats:

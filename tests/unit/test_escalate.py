@@ -143,6 +143,16 @@ def test_the_rule_falls_back_to_what_fits_before_it_stops() -> None:
     assert (stopped.arms, stopped.status) == ((), "best_so_far")
 
 
+@given(situations())
+def test_a_search_that_the_cap_ended_is_never_accepted_and_says_so(now: Situation) -> None:
+    now = replace(now, best=now.best or 0.0)
+    stopped = next_step(now)
+    assume(stopped.status is not None)
+    goes_on_without = bool(next_step(replace(now, left_usd=math.inf)).arms)
+    assert goes_on_without == ("does not fit under the cap" in stopped.reason)
+    assert not (goes_on_without and stopped.status == "accepted")
+
+
 def test_when_every_arm_was_tried_the_best_answer_stands() -> None:
     stopped = next_step(situation([0.5], [0.01], open=np.array([False]), best=0.2))
     assert (stopped.arms, stopped.status) == ((), "best_so_far")

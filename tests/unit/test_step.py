@@ -325,6 +325,24 @@ class TestCommitted:
         turn = Table(house.pool(WORLD), tradeoff=0.0).turn(tried("a@16", 0.1), step=2, committed=True)
         assert (turn.asks, turn.decision.status) == ((), "accepted")
 
+    @pytest.mark.parametrize(("score", "reason"), [(0.1, "ok"), (0.0, "refused")])
+    def test_a_cap_that_held_nothing_else_is_told_and_the_answer_is_the_best_so_far(
+        self, house: type[House], score: float, reason: str
+    ) -> None:
+        cap = Table(house.pool(WORLD)).worst[arm("a@16")] * 1.01
+        table = Table(house.pool(WORLD), tradeoff=0.1, max_cost_usd=cap)
+        first = table.turn()
+        assert (names(first), first.decision.committed) == (["a@16"], True)
+        turn = table.turn(tried("a@16", score, reason), step=2, committed=True)
+        assert (turn.asks, turn.decision.status) == ((), "best_so_far")
+        assert "does not fit under the cap" in turn.decision.reason
+
+    def test_a_cap_that_kept_nothing_worth_its_price_away_is_not_told(self, house: type[House]) -> None:
+        cap = Table(house.pool(WORLD)).worst[arm("a@16")] * 1.01
+        turn = Table(house.pool(WORLD), tradeoff=0.1, max_cost_usd=cap).turn(tried("a@16", 1.0), step=2, committed=True)
+        assert turn.decision.status == "accepted"
+        assert "cap" not in turn.decision.reason
+
     @pytest.mark.parametrize("reason", ["refused", "truncated", "malformed", "disagreement"])
     def test_one_that_is_no_answer_ends_the_run_as_the_best_so_far(self, house: type[House], reason: str) -> None:
         turn = Table(house.pool(WORLD), tradeoff=0.0).turn(tried("a@16", 0.0, reason), step=2, committed=True)
@@ -402,6 +420,22 @@ class TestLearned:
         worst = self.table(house).worst
         cap = (worst[arm("a@16")] + worst[arm("b@16")]) / 2
         assert names(self.table(house, max_cost_usd=cap).turn()) == ["a@16"]
+
+    @pytest.mark.parametrize("committed", [True, False])
+    @pytest.mark.parametrize(("score", "status", "told"), [(0.6, "best_so_far", True), (0.9, "accepted", False)])
+    def test_a_course_that_the_cap_does_not_hold_is_told_where_it_is_worth_more_than_the_answer(
+        self, house: type[House], score: float, status: str, committed: bool, told: bool
+    ) -> None:
+        """Asking b is worth 0.8 by the course; by the closed form, of verdicts that tell nothing, no one beats 0.6."""
+        slots = (Slot(arm("b@16")), Slot(arm("b@64")))
+        cap = self.table(house).worst[arm("a@16")] * 1.01
+        table = self.table(house, slots=slots, max_cost_usd=cap, tradeoff=0.6)
+        table.outlooker.reliability = 0.0
+        assert names(table.turn()) == ["a@16"]
+        turn = table.turn(tried("a@16", score), step=2, committed=committed)
+        assert turn.decision.policy == "closed-form"
+        assert (turn.asks, turn.decision.status) == ((), status)
+        assert ("does not fit under the cap" in turn.decision.reason) is told
 
     def test_a_committed_first_slot_is_only_an_only_one(self, house: type[House]) -> None:
         assert not self.table(house).turn().decision.committed
