@@ -41,12 +41,14 @@ _LEAST_SHARE = 1e-6  # of quality in the score, so that at λ = 1 the cheapest a
 _WHY_NOT = (
     "",
     "tried, or left out by the plan",
-    "no estimate of it, or not on the panel learned for this tradeoff",
+    "no estimate of it",
+    "not on the panel learned for this tradeoff",
     "its worst case does not fit under the cap",
     "dearer than its expected gain",
     "another arm is no dearer and better",
     "worth less than the chosen arm",
 )
+_ENDED = "the run had ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,21 +208,26 @@ def held_back(situation: Situation, net: Floats) -> bool:
 
 
 def why_not(situation: Situation, step: Step) -> list[str]:
-    """Why each arm was not chosen: one short reason an arm, empty for those that were."""
+    """Why each arm was not chosen: one short reason an arm, empty for those that were.
+
+    A run may end although an arm is worth its price: its answer was shown already, or there were steps enough.
+    """
     chosen = np.zeros(step.net.size, dtype=np.bool_)
     chosen[list(step.arms)] = True
     lost_for = np.full(step.net.size, len(_WHY_NOT) - 1)
     conditions = (
         chosen,
         ~situation.open,
-        ~np.isfinite(step.net),
+        ~np.isfinite(situation.quality + _paid_usd(situation)),
+        ~np.isfinite(gain_of(situation)),
         situation.worst_usd > situation.left_usd,
         step.net <= 0.0,
         _beaten(situation),
     )
     for place in reversed(range(len(conditions))):  # the first that holds is written last
         lost_for[conditions[place]] = place
-    return [_WHY_NOT[place] for place in lost_for.tolist()]
+    reasons = _WHY_NOT if step.arms else (*_WHY_NOT[:-1], _ENDED)
+    return [reasons[place] for place in lost_for.tolist()]
 
 
 def affordable_tokens(left_usd: float, *, input_usd: float, output_price: float) -> int | None:

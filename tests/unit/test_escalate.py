@@ -242,7 +242,11 @@ class TestLearnedGains:
     def test_an_arm_that_is_not_on_the_panel_is_never_asked(self) -> None:
         step = next_step(replace(self.NOW, gain=np.array([-1.0, -1.0, np.nan])))
         assert (step.arms, step.status) == ((), "accepted")
-        assert "not on the panel" in why_not(self.NOW, step)[2]
+        assert why_not(self.NOW, step)[2] == "not on the panel learned for this tradeoff"
+
+    def test_an_arm_without_an_estimate_is_told_from_one_off_the_panel(self) -> None:
+        now = replace(self.NOW, quality=np.array([0.5, math.nan, 0.9]), gain=np.array([0.1, math.nan, math.nan]))
+        assert why_not(now, next_step(now))[1:] == ["no estimate of it", "not on the panel learned for this tradeoff"]
 
     def test_when_the_panel_is_done_the_answer_is_accepted(self) -> None:
         step = next_step(replace(self.NOW, gain=np.full(3, np.nan)))
@@ -259,7 +263,9 @@ def test_an_arm_without_an_estimate_is_never_asked() -> None:
     now = situation([math.nan, 0.1], [0.01, 0.05], tradeoff=0.9)
     step = next_step(now)
     assert step.arms == (1,)
-    assert why_not(now, step)[0].startswith("no estimate of it")
+    assert why_not(now, step)[0] == "no estimate of it"
+    timeless = situation([0.5, 0.5], [0.01, 0.01], latency_s=np.array([math.nan, 1.0]), seconds_usd=0.01)
+    assert why_not(timeless, next_step(timeless))[0] == "no estimate of it"
 
 
 def test_each_arm_that_lost_is_told_why() -> None:

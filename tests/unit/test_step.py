@@ -240,6 +240,19 @@ class TestAfterAnswers:
         turn = table.turn(tried("a@16", 0.1), step=MAX_STEPS + 1)
         assert (turn.asks, turn.decision.status) == ((), "best_so_far")
 
+    def test_who_would_have_been_asked_next_lost_to_the_end_and_not_for_want_of_an_estimate(
+        self, house: type[House]
+    ) -> None:
+        table = Table(house.pool(WORLD), tradeoff=0.0)
+        (next_arm,) = names(table.turn(tried("a@16", 0.1), step=MAX_STEPS))
+        for turn in (
+            table.turn(tried("a@16", 0.1), step=MAX_STEPS + 1),
+            table.turn(tried("a@16", 0.1), step=2, committed=True),
+        ):
+            lost = {str(one.arm): one.reason for one in turn.decision.rejected}
+            assert lost[next_arm] == "the run had ended"
+            assert not any("estimate" in reason or "panel" in reason for reason in lost.values())
+
     def test_what_is_worth_it_but_does_not_fit_is_said(self, house: type[House]) -> None:
         turn = Table(house.pool(WORLD), tradeoff=0.0, max_cost_usd=1e-4).turn(tried("a@16", 0.1, cost=1e-4), step=2)
         assert (turn.asks, turn.decision.status) == ((), "best_so_far")
