@@ -110,9 +110,11 @@ def crossings(gain: Floats, price: Floats, tradeoff: float, chosen: int | None, 
 
 
 def named_flips(
-    found: Sequence[tuple[float, tuple[int, ...]]], arms: Sequence[Arm], reason: Callable[[tuple[int, ...]], str]
+    found: Sequence[tuple[float, tuple[int, ...]]],
+    arms: Sequence[Arm],
+    reason: Callable[[tuple[int, ...]], str] = lambda _: "",
 ) -> tuple[Flip, ...]:
-    """Flips in the terms of a run, from choices that are indices of ``arms``."""
+    """Flips in the terms of a run, from choices that are indices of ``arms``; with a reason where there is one."""
     return tuple(Flip(at, tuple(arms[index] for index in chosen), reason(chosen)) for at, chosen in found)
 
 

@@ -402,7 +402,7 @@ def _flips(
         gain = np.where(may, gain_of(situation), np.nan)
         found = crossings(gain, price_of(situation), situation.tradeoff, own, may_stop=situation.best is not None)
         pairs = [(at, () if arm is None else (arm,)) for at, arm in filter(None, found)]
-        return named_flips(pairs, arms, _flip_reason)
+        return named_flips(pairs, arms)
     grid, chosen_there = choices(outlooker.looking, inquiry.candidates, hearing, price_of(situation), may)
     own_course = np.arange(grid.size) + aside(inquiry.query.text)  # this query follows a neighbour's course
     chosen_there = chosen_there[np.clip(own_course, 0, grid.size - 1)]
@@ -415,8 +415,4 @@ def _flips(
         grid[near].tolist(),
         own=() if own is None else (own,),
     )
-    return named_flips(others, arms, _flip_reason)
-
-
-def _flip_reason(arms: tuple[int, ...]) -> str:
-    return "it would be asked" if arms else "it would stop"
+    return named_flips(others, arms)

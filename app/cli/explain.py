@@ -5,6 +5,7 @@ Each thing is told once, where it happened. What others wrote (answers, reasons)
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     Counts = Mapping[AttemptId, tuple[int, int]]
 
 _LONGEST_ANSWER = 160
+_NO_MORE_SAID = {"it would be asked", "it would stop"}
 
 
 def explain(route: Route, tradeoff: float) -> None:
@@ -35,12 +37,12 @@ def explain(route: Route, tradeoff: float) -> None:
     if route.plan is not None:
         criteria = f"; a good answer: {route.plan.criteria}" if route.plan.criteria else ""
         console.print(_titled(f"\nplan ({route.plan.source})", route.plan.reason + criteria))
-    counts, told = agreements(route.attempts), _by_step(route)
+    counts, told, elsewhere = agreements(route.attempts), _by_step(route), _Elsewhere(tradeoff)
     for attempt in told[0]:
         console.print(_attempt(attempt, counts, quiet=route.plan is not None and route.plan.source == "planner"))
     for decision in route.decisions:
         console.print(_titled(f"\nstep {decision.step}", _decided(decision)))
-        if flips := _flips(decision.flips, tradeoff):
+        if flips := elsewhere.told(decision.flips):
             console.print(Padding(Text(flips, overflow="fold"), (0, 0, 0, 2)))
         if decision is not first:
             console.print(later_table(decision))
@@ -116,15 +118,44 @@ def _decided(decision: Decision) -> str:
     return f"{f'ask {chosen}' if chosen else 'stop'}{by}: {decision.reason}{shown}"
 
 
-def _flips(flips: Sequence[Flip], tradeoff: float) -> str:
-    """At which tradeoffs the choice would be another one: less favours quality, more favours cost."""
-    words = []
-    for flip in flips:
-        side = "less" if flip.tradeoff < tradeoff else "more"
-        would = f"ask {' and '.join(str(arm) for arm in flip.arms)}" if flip.arms else "stop"
-        why = f" ({flip.reason})" if flip.reason else ""
-        words.append(f"at a tradeoff of {flip.tradeoff:g} or {side} it would {would}{why}")
-    return "; ".join(words)
+class _Elsewhere:
+    """At which tradeoffs a run would have gone another way: less favours quality, more favours cost.
+
+    Each is told once. Beyond a flip the run had left this way already, so of a later step only nearer ones are told.
+    """
+
+    def __init__(self, tradeoff: float) -> None:
+        self._tradeoff = tradeoff
+        self._below, self._above = -math.inf, math.inf
+
+    def told(self, flips: Sequence[Flip]) -> str:
+        """The flips of the next step, in words; empty where there is nothing new."""
+        where: dict[str, list[str]] = {}
+        for place, flip in enumerate(flips):
+            below = self._is_below(flip, alone=len(flips) == 1, first=place == 0)
+            if not (flip.tradeoff > self._below if below else flip.tradeoff < self._above):
+                continue
+            self._below, self._above = (flip.tradeoff, self._above) if below else (self._below, flip.tradeoff)
+            where.setdefault(_otherwise(flip), []).append(_beyond(flip.tradeoff, below=below))
+        return "; ".join(f"at a tradeoff of {' and of '.join(at)} it would {would}" for would, at in where.items())
+
+    def _is_below(self, flip: Flip, *, alone: bool, first: bool) -> bool:
+        """Which side of the run's tradeoff a flip is on; one of two at the tradeoff itself is told by its place."""
+        if flip.tradeoff == self._tradeoff:
+            return self._tradeoff >= 1.0 if alone else first
+        return flip.tradeoff < self._tradeoff
+
+
+def _otherwise(flip: Flip) -> str:
+    """What would be done, and why where that is not all that the reason says, as in older runs."""
+    would = f"ask {' and '.join(str(arm) for arm in flip.arms)}" if flip.arms else "stop"
+    return would if not flip.reason or flip.reason in _NO_MORE_SAID else f"{would} ({flip.reason})"
+
+
+def _beyond(tradeoff: float, *, below: bool) -> str:
+    if tradeoff <= 0.0 or tradeoff >= 1.0:
+        return f"{tradeoff:.3g}"
+    return f"{tradeoff:.3g} or {'less' if below else 'more'}"
 
 
 def _ended(route: Route) -> str:

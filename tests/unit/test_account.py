@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pytest
 
 from curveroute.agent.account import agreements, best_losers, brief, candidates_account, decision_account
 from curveroute.agent.types import (
@@ -23,9 +25,6 @@ from curveroute.agent.types import (
 )
 from curveroute.cli.explain import explain, verdict_line
 from curveroute.route import Route
-
-if TYPE_CHECKING:
-    import pytest
 
 SMALL, BIG, OTHER = (Arm(ModelId(name), 64) for name in ("small", "big", "other"))
 LOSERS = (
@@ -107,3 +106,42 @@ def test_a_flip_alone_says_on_which_side_of_the_tradeoff_it_lies(capsys: pytest.
     decision = Decision(1, (SMALL,), "first", flips=(Flip(0.4, (BIG,)),))
     assert "at a tradeoff of 0.4 or less it would ask big@64" in told(capsys, decision, tradeoff=0.5)
     assert "at a tradeoff of 0.4 or more it would ask big@64" in told(capsys, decision, tradeoff=0.3)
+
+
+def test_the_same_choice_on_both_sides_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    decision = Decision(1, (SMALL,), "first", flips=(Flip(0.2, (BIG,)), Flip(0.8, (BIG,))))
+    story = told(capsys, decision)
+    assert "at a tradeoff of 0.2 or less and of 0.8 or more it would ask big@64" in story
+    assert story.count("it would") == 1
+
+
+@pytest.mark.parametrize(("flip", "would"), [((BIG,), "it would ask big@64"), ((), "it would stop")])
+def test_a_reason_that_repeats_the_choice_is_not_told(
+    capsys: pytest.CaptureFixture[str], flip: tuple[Arm, ...], would: str
+) -> None:
+    reason = "it would be asked" if flip else "it would stop"
+    story = told(capsys, Decision(1, (SMALL,), "first", flips=(Flip(0.2, flip, reason),)))
+    assert would in story
+    assert story.count("it would") == 1
+
+
+def test_of_a_later_step_only_flips_nearer_than_those_before_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    first = Decision(1, (SMALL,), "first", flips=(Flip(0.2, (BIG,)), Flip(0.8, ())))
+    second = Decision(2, (OTHER,), "second", flips=(Flip(0.2, (BIG,)), Flip(0.7, ())))
+    third = Decision(3, (), "third", flips=(Flip(0.1, (BIG,)), Flip(0.75, (BIG,))))
+    story = told(capsys, first, second, third)
+    steps = [story.partition(f"step {number}:")[2].partition("step")[0] for number in (1, 2, 3)]
+    assert "0.2 or less it would ask big@64; at a tradeoff of 0.8 or more it would stop" in steps[0]
+    assert "at a tradeoff of 0.7 or more it would stop" in steps[1]
+    assert [step.count("at a tradeoff of") for step in steps] == [2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("tradeoff", "at", "told_as"),
+    [(0.5, (0.5, 0.5), "0.5 or less and of 0.5 or more"), (0.4, (0.0, 1.0), "0 and of 1"), (1.0, (1.0,), "1")],
+)
+def test_a_flip_at_the_tradeoff_itself_or_at_an_end_is_told_plainly(
+    capsys: pytest.CaptureFixture[str], tradeoff: float, at: tuple[float, ...], told_as: str
+) -> None:
+    decision = Decision(1, (SMALL,), "first", flips=tuple(Flip(one, (BIG,)) for one in at))
+    assert f"at a tradeoff of {told_as} it would ask big@64" in told(capsys, decision, tradeoff=tradeoff)

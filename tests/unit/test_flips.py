@@ -148,6 +148,7 @@ def test_crossings_and_the_scan_agree_to_a_thousandth(lines: list[tuple[float, f
 def test_flips_are_told_in_the_words_of_a_run() -> None:
     told = named_flips([(0.2, (1, 2)), (0.9, ())], ARMS, lambda chosen: "more" if chosen else "too dear")
     assert told == (Flip(0.2, ARMS[1:], "more"), Flip(0.9, (), "too dear"))
+    assert named_flips([(0.9, ())], ARMS) == (Flip(0.9, ()),)
 
 
 def test_every_loser_keeps_its_figures_and_the_chosen_are_left_out() -> None:
