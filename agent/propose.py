@@ -52,6 +52,7 @@ class Outlooker:
 
     def __init__(self, pool: Pool, predictor: Predictor | None) -> None:
         self.pool = pool
+        self.origin = None if predictor is None else predictor.origin_
         learned = None if predictor is None else predictor.looking_
         self.looking = learned or Looking(Jury.unfitted())
         measured = self.looking.calibrator.reliability

@@ -71,6 +71,17 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
+class PredictorOrigin:
+    """Where a predictor was read from, and the hash of what it says: predictors of one hash say the same.
+
+    Both are empty where it was handed over by code and never read from a folder.
+    """
+
+    folder: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens that one call used, as the server reported them."""
 

@@ -14,7 +14,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Overwrite
 
 from curveroute.agent.errors import CapTooSmall
-from curveroute.agent.ledger.events import AttemptMade, RunEnd, RunStart, Totals, VerdictGiven
+from curveroute.agent.ledger.events import AttemptMade, RunEnd, RunSettings, RunStart, Totals, VerdictGiven
 from curveroute.agent.plan import make_plan, ranking_plan, read_plan
 from curveroute.agent.pool.pool import check_query
 from curveroute.agent.probe import ask_arm, cancelled
@@ -58,6 +58,7 @@ class Nodes:
             context.tradeoff,
             context.max_cost_usd,
             seconds_usd=context.seconds_usd,
+            settings=RunSettings(context.policy, context.max_error, parts.outlooker.origin),
         )
         await parts.ledger.start_run(start)
         emit(runtime, {"type": "candidates", "run_id": run_id, "candidates": candidates})

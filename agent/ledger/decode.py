@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from curveroute.agent.ledger.events import Collected, Totals
+from curveroute.agent.ledger.events import Collected, RunSettings, Totals
 from curveroute.agent.ledger.losers import read_losers
 from curveroute.agent.ledger.records import AttemptRecord, DecisionRecord, RunRecord, VerdictRecord
 from curveroute.agent.types import (
@@ -16,6 +16,7 @@ from curveroute.agent.types import (
     Flip,
     ModelId,
     Plan,
+    PredictorOrigin,
     RunId,
     Usage,
     Verdict,
@@ -49,6 +50,7 @@ def run_record(row: RunRow) -> RunRecord:
         plan=None if row.plan is None else _plan(row.plan),
         candidates=tuple(_estimate(item) for item in row.candidates or ()),
         seconds_usd=row.seconds_usd or 0.0,
+        settings=None if row.settings is None else _settings(row.settings),
     )
 
 
@@ -92,6 +94,12 @@ def decision_record(row: DecisionRow) -> DecisionRecord:
         policy=row.policy or "closed-form",
     )
     return DecisionRecord(decision, row.created_at)
+
+
+def _settings(item: Mapping[str, Any]) -> RunSettings:
+    origin = item["predictor"]
+    predictor = None if origin is None else PredictorOrigin(origin["folder"], origin["sha256"])
+    return RunSettings(item["policy"], item["max_error"], predictor)
 
 
 def _collected(row: AttemptRow) -> Collected | None:

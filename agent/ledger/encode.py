@@ -18,7 +18,7 @@ from curveroute.agent.ledger.events import AttemptMade, Event, RunEnd, RunStart,
 from curveroute.agent.ledger.losers import losers_json
 
 if TYPE_CHECKING:
-    from curveroute.agent.ledger.events import Collected, Totals
+    from curveroute.agent.ledger.events import Collected, RunSettings, Totals
     from curveroute.agent.types import Arm, Attempt, Decision, Estimate, Flip, JsonObject, Plan, RunId
 
 Operation = Literal["start", "attempt", "verdict", "decision", "finish", "finish_summed"]
@@ -81,6 +81,16 @@ def _start(run_id: RunId, run: RunStart, now: datetime) -> Values:
         "collection": clean(run.collection),
         "reason": "",
         "seconds_usd": _amount("seconds_usd", run.seconds_usd),
+        "settings": None if run.settings is None else _settings_json(run.settings),
+    }
+
+
+def _settings_json(settings: RunSettings) -> JsonObject:
+    origin = settings.predictor
+    return {
+        "policy": clean(settings.policy),
+        "max_error": None if settings.max_error is None else _amount("max_error", settings.max_error),
+        "predictor": None if origin is None else {"folder": clean(origin.folder), "sha256": origin.sha256},
     }
 
 

@@ -9,11 +9,37 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from curveroute.agent.types import Arm, Attempt, AttemptId, Decision, Estimate, Plan, RunId, Status, Verdict
+from curveroute.agent.types import (
+    Arm,
+    Attempt,
+    AttemptId,
+    Decision,
+    Estimate,
+    Plan,
+    PredictorOrigin,
+    RunId,
+    Status,
+    Verdict,
+)
 
 Kind = Literal["ask", "collect"]
 Prices: TypeAlias = tuple[float, float, float]
 """USD per million tokens when the call was made: input, output, cached input."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """What decides a run beside its tradeoff, its cap and what a second is worth.
+
+    Attributes:
+        policy: the rule that was asked for; None for the one that the predictor brings.
+        max_error: the promise that was asked for.
+        predictor: whose estimates and courses it follows; None for the pool's own prior curves.
+    """
+
+    policy: str | None = None
+    max_error: float | None = None
+    predictor: PredictorOrigin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +54,7 @@ class RunStart:
     kind: Kind = "ask"
     collection: str | None = None
     seconds_usd: float = 0.0
+    settings: RunSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)

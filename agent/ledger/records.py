@@ -10,7 +10,7 @@ from curveroute.agent.types import Arm, Attempt, AttemptId, Budget, Decision, Es
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from curveroute.agent.ledger.events import Collected, Kind, Prices, Totals
+    from curveroute.agent.ledger.events import Collected, Kind, Prices, RunSettings, Totals
 
 RunStatus: TypeAlias = Status | Literal["running"]
 CollectedKey: TypeAlias = tuple[str, str, Budget, int]
@@ -47,7 +47,10 @@ class DecisionRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run as stored. A listing leaves ``attempts``, ``verdicts`` and ``decisions`` empty; ``totals`` it has."""
+    """One run as stored. A listing leaves ``attempts``, ``verdicts`` and ``decisions`` empty; ``totals`` it has.
+
+    ``settings`` is None for collections, and for runs that were written before it was kept.
+    """
 
     run_id: RunId
     created_at: datetime
@@ -71,6 +74,7 @@ class RunRecord:
     verdicts: tuple[VerdictRecord, ...] = field(default=())
     decisions: tuple[DecisionRecord, ...] = field(default=())
     seconds_usd: float = 0.0
+    settings: RunSettings | None = None
 
 
 Figure: TypeAlias = float | int | str | None

@@ -66,6 +66,7 @@ class RunRow(LedgerTable, table=True):
     plan: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
     candidates: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
     seconds_usd: float | None = None
+    settings: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
 
 
 class AttemptRow(LedgerTable, table=True):

@@ -22,6 +22,7 @@ from curveroute.agent.predictor.rising import NO_MAP, fit_rising, rise
 from curveroute.agent.predictor.shrink import Outcomes, Shrinkage, apart, choose_shrinkage, choose_unshrunk, left_out
 from curveroute.agent.predictor.squash import squash
 from curveroute.agent.predictor.training import Training, checked, expected_cost, most_tokens_of, smear
+from curveroute.agent.types import PredictorOrigin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +58,7 @@ class Predictor:
             raw mean (``measured``) and how much of its own deviation is believed (``believed``).
         data_hash_: of the table it was fitted on, as given.
         looking_: what was learned of looking at answers; None until given.
+        origin_: the folder that it was read from; an empty one for what was fitted or changed since.
         loo_quality_: (n, A) leave-one-out quality of the training queries; after ``fit`` only, not stored.
         loo_tokens_: (n, A) leave-one-out output tokens, likewise.
     """
@@ -66,6 +68,7 @@ class Predictor:
     metrics_: dict[str, dict[str, float | None]]
     data_hash_: str
     looking_: Looking | None
+    origin_: PredictorOrigin
     loo_quality_: Floats
     loo_tokens_: Floats
 
@@ -135,7 +138,7 @@ class Predictor:
             rising=rising,
         )
         self.metrics_ = _metrics(table, predictions, known)
-        self.data_hash_, self.looking_ = data_hash, None
+        self.data_hash_, self.looking_, self.origin_ = data_hash, None, PredictorOrigin()
         fitted = self.heads_.predict(x)  # has not seen queries without an answer either
         self.loo_quality_, self.loo_tokens_ = fitted.quality, fitted.output_tokens
         self.loo_quality_[table.asked], self.loo_tokens_[table.asked] = predictions, tokens.left_out
@@ -182,7 +185,7 @@ class Predictor:
     def with_looking(self, looking: Looking | None) -> Self:
         """The same predictor, carrying what was learned of looking."""
         carrying = copy(self)
-        carrying.looking_ = looking
+        carrying.looking_, carrying.origin_ = looking, PredictorOrigin()
         return carrying
 
 

@@ -22,6 +22,7 @@ from curveroute.agent.predictor.newcomer import Veterans, quality_of, tokens_of
 from curveroute.agent.predictor.rising import rise
 from curveroute.agent.predictor.squash import squash
 from curveroute.agent.predictor.training import checked, most_tokens_of
+from curveroute.agent.types import PredictorOrigin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -194,6 +195,7 @@ def _with(predictor: Predictor, heads: CurveHeads, metrics: dict[str, dict[str, 
     carrying = copy(predictor)
     carrying.heads_ = heads
     carrying.metrics_ = {**predictor.metrics_, **metrics}
+    carrying.origin_ = PredictorOrigin()
     if predictor.looking_ is not None:  # its courses never lead to the new model: the closed form asks it too
         carrying.looking_ = replace(predictor.looking_, courses=())
     for name in ("loo_quality_", "loo_tokens_"):  # of the training queries, which the new model never saw

@@ -26,7 +26,7 @@ from curveroute.agent.predictor.heads import CurveHeads
 from curveroute.agent.predictor.model import Predictor
 from curveroute.agent.predictor.shrink import Shrinkage
 from curveroute.agent.settings import installed_version
-from curveroute.agent.types import Arm, ModelId
+from curveroute.agent.types import Arm, ModelId, PredictorOrigin
 
 if TYPE_CHECKING:
     from curveroute.agent.decide import Floats
@@ -85,6 +85,7 @@ def load_predictor(folder: str | Path) -> Predictor:
     predictor.shrinkage_ = _shrinkage(source, choice)
     predictor.metrics_ = _entry(source, document, "metrics", dict)
     predictor.data_hash_ = _text(source, document, "data_hash")
+    predictor.origin_ = PredictorOrigin(str(source.resolve()), _text(source, document, "sha256"))
     try:
         predictor.looking_ = read_looking(document.get("looking"), tensors)
     except PredictorError as error:

@@ -10,8 +10,8 @@ import pytest
 
 from curveroute.agent.chat.recorded import RecordedChat
 from curveroute.agent.errors import AllArmsFailed
-from curveroute.agent.ledger import Ledger
-from curveroute.agent.predictor import Predictor
+from curveroute.agent.ledger import Ledger, RunSettings
+from curveroute.agent.predictor import Predictor, load_predictor, save_predictor
 from curveroute.agent.step import best_attempt
 from curveroute.agent.types import Arm, Attempt, AttemptId, ModelId, Usage, Verdict
 from curveroute.graphs import build
@@ -235,6 +235,17 @@ class TestWithAPredictor:
         router = house.router(pool, chat, predictor=self.fitted(pool, house), tradeoff=0.3)
         assert asked(router.invoke(easy))[0] == "small@16"
         assert asked(router.invoke(hard))[0] == "big@16"
+
+    async def test_the_ledger_keeps_what_decided_the_run(
+        self, house: type[House], ledger: Ledger, tmp_path: Path
+    ) -> None:
+        pool = house.pool(budgets=(16,))
+        fitted = load_predictor(save_predictor(self.fitted(pool, house), tmp_path / "p"))
+        for predictor, origin in ((fitted, fitted.origin_), (None, None)):
+            chat = house.recorded(*house.rows(pool))
+            router = house.router(pool, chat, predictor=predictor, ledger=ledger, policy="closed-form")
+            route = await router.ainvoke(house.query)
+            assert ledger.run(route.run_id).settings == RunSettings("closed-form", None, origin)
 
     def test_every_query_is_embedded_once(self, house: type[House]) -> None:
         pool, embedder = house.pool(budgets=(16,)), house.embedder()

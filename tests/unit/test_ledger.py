@@ -20,6 +20,7 @@ from curveroute.agent.ledger import (
     LedgerPort,
     NullLedger,
     RunEnd,
+    RunSettings,
     RunStart,
     Totals,
     VerdictGiven,
@@ -35,6 +36,7 @@ from curveroute.agent.types import (
     Flip,
     ModelId,
     Plan,
+    PredictorOrigin,
     Rejection,
     RunId,
     Usage,
@@ -143,6 +145,15 @@ async def test_what_lost_among_hundreds_of_arms_stays_small(ledger: Ledger) -> N
 async def test_what_a_second_is_worth_reads_back(ledger: Ledger) -> None:
     await ledger.record(RUN, a_start(seconds_usd=0.002), an_end(answer_attempt_id=None))
     assert ledger.run(RUN).seconds_usd == 0.002
+
+
+@pytest.mark.parametrize(
+    "decided_by",
+    [None, RunSettings(), RunSettings("closed-form", 0.1, PredictorOrigin("/somewhere/p\u00e9", "ab12"))],
+)
+async def test_what_decided_a_run_reads_back(ledger: Ledger, decided_by: RunSettings | None) -> None:
+    await ledger.record(RUN, a_start(settings=decided_by), an_end(answer_attempt_id=None))
+    assert ledger.run(RUN).settings == decided_by
 
 
 async def test_attempts_are_numbered_in_order(ledger: Ledger) -> None:
@@ -261,6 +272,7 @@ async def test_what_no_ledger_should_hold_is_refused(ledger: Ledger) -> None:
         Decision(0, (), "x", rejected=(Rejection(ARM, "x", price=math.inf),)),
         Decision(0, (), "x", flips=(Flip(math.nan, ()),)),
         a_start(seconds_usd=-1.0),
+        a_start(settings=RunSettings(max_error=math.nan)),
         RunEnd("failed", "x", totals=Totals(math.nan)),
         RunEnd("failed", "x", candidates=(Estimate(ARM, math.nan, 0.1, 1, 1.0, 0.0),)),
         a_start(max_cost_usd=math.inf),

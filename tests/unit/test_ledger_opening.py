@@ -145,6 +145,7 @@ def test_the_ledger_of_the_first_release_opens_and_balances(tmp_path: Path) -> N
         (old_decision,) = [one.decision for one in run.decisions]
         assert old_decision.rejected == (Rejection(Arm(ModelId("big"), None), "dear", -0.1),)
         assert (old_decision.flips, old_decision.policy, run.seconds_usd) == ((), "closed-form", 0.0)
+        assert run.settings is None
         assert run.candidates[0].output_tokens == 9.5
         assert ledger.verify().disagreements == []
 

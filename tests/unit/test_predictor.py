@@ -22,7 +22,7 @@ from curveroute.agent.predictor import CurveHeads, Predictor, load_predictor, sa
 from curveroute.agent.predictor.ridge import RidgePath
 from curveroute.agent.predictor.rising import NO_MAP, fit_rising, pooled, rise
 from curveroute.agent.predictor.squash import squash
-from curveroute.agent.types import Arm, ModelId
+from curveroute.agent.types import Arm, ModelId, PredictorOrigin
 from curveroute.agent.verify.jury import Jury
 
 SMALL, LARGE = ModelId("small"), ModelId("large")
@@ -403,6 +403,19 @@ def test_a_saved_predictor_comes_back_bit_for_bit(predictor: Predictor, tmp_path
         "weights.safetensors",
     ]
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["p"]
+
+
+def test_a_predictor_knows_the_folder_it_was_read_from_as_long_as_it_says_the_same(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_predictor(predictor, tmp_path / "p")
+    save_predictor(predictor, tmp_path / "copy")
+    save_predictor(predictor.with_looking(None), tmp_path / "other")
+    monkeypatch.chdir(tmp_path)
+    back, copy, other = (load_predictor(name) for name in ("p", "copy", "other"))
+    assert back.origin_.folder == str((tmp_path / "p").resolve())
+    assert back.origin_.sha256 == copy.origin_.sha256 != other.origin_.sha256
+    assert predictor.origin_ == back.with_looking(None).origin_ == PredictorOrigin()
 
 
 def test_saving_replaces_a_predictor_and_nothing_else(predictor: Predictor, tmp_path: Path) -> None:
