@@ -5,8 +5,9 @@ that the run made: an arm that the rule chooses answers as it answered then. Whe
 never asked, nobody knows what it would have said: the run is followed no further, and what that arm would have cost and
 been worth is an estimate, marked as such. Nothing is asked, spent or written.
 
-What is taken from the record: the estimates, and the words of planner and judge where asking them still pays.
-What is of today: the pool, the predictor's covariance and unit of cost, the verifiers, the rule.
+What is taken from the record: the estimates, the rule and the promise that were asked for, and the words of planner and
+judge where asking them still pays. What is of today: the pool, the rule, and whatever predictor is handed in, with its
+courses, covariance and unit of cost.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 import numpy as np
 
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from curveroute.agent.ledger.records import RunRecord
     from curveroute.agent.pool import Pool
     from curveroute.agent.propose import Outlooker
-    from curveroute.agent.step import Turn
-    from curveroute.agent.types import Arm, Attempt, AttemptId, Decision, Estimate
+    from curveroute.agent.step import Knobs, Turn
+    from curveroute.agent.types import Arm, Attempt, AttemptId, Decision, Estimate, Status
 
 Policy: TypeAlias = Literal["closed-form", "learned", "single"]
 POLICIES: tuple[Policy, ...] = ("learned", "closed-form", "single")
@@ -65,6 +66,7 @@ class Course:
         missing: arms that the rule would ask now and that were never asked.
         expected_usd: what the missing ones are expected to cost.
         score: probability that the answer is right: its verdict, or with arms missing an estimate.
+        status: how it ends; none where that is not known, or nobody decided.
         reason: why it stops, or why it cannot begin.
         decisions: every step.
     """
@@ -75,6 +77,7 @@ class Course:
     missing: tuple[Arm, ...] = ()
     expected_usd: float = 0.0
     score: float | None = None
+    status: Status | None = None
     reason: str = ""
     decisions: tuple[Decision, ...] = ()
 
@@ -135,6 +138,8 @@ def _ends(was: Course, now: Course) -> Iterator[str]:
         yield f"asks {', '.join(str(arm) for arm in now.asked if arm not in was.asked) or 'in another order'} instead"
     elif not math.isclose(was.known_usd, now.known_usd, rel_tol=1e-9):
         yield "asks the planner or the judge otherwise"
+    if was.status and now.status and was.status != now.status:
+        yield f"ends {now.status} instead of {was.status}: {now.reason}"
 
 
 def check_policy(policy: Policy | None, outlooker: Outlooker) -> None:
@@ -162,6 +167,18 @@ def why_not_rethought(record: RunRecord, pool: Pool) -> str:
     return ""
 
 
+def own_terms(record: RunRecord) -> Terms:
+    """The terms that a run was decided on; of runs that were written before it was kept, without rule and promise."""
+    settings = record.settings
+    return Terms(
+        tradeoff=record.tradeoff,
+        max_cost_usd=record.max_cost_usd,
+        seconds_usd=record.seconds_usd,
+        max_error=None if settings is None else settings.max_error,
+        policy=None if settings is None else cast("Policy | None", settings.policy),
+    )
+
+
 async def rethink(record: RunRecord, outlooker: Outlooker, terms: Terms) -> Rethought:
     """Decide a recorded run again, on other terms and on its own.
 
@@ -170,11 +187,14 @@ async def rethink(record: RunRecord, outlooker: Outlooker, terms: Terms) -> Reth
         outlooker: worst cases, covariance and unit of cost of the run's pool.
         terms: tradeoff, cap and policy.
     """
-    own = Terms(record.tradeoff, record.max_cost_usd, record.seconds_usd)
-    was = _as_it_was(record)
+    own, was = own_terms(record), _as_it_was(record)
     again = await _course(record, outlooker, own)
     now = again if terms == own else await _course(record, outlooker, terms)
-    return Rethought(record, was, now, reproduced=(again.asked, _name(again.answer)) == (was.asked, _name(was.answer)))
+    return Rethought(record, was, now, reproduced=_gist(again) == _gist(was))
+
+
+def _gist(course: Course) -> tuple[tuple[Arm, ...], AttemptId | None, Status | None]:
+    return course.asked, _name(course.answer), course.status
 
 
 def _as_it_was(record: RunRecord) -> Course:
@@ -185,6 +205,7 @@ def _as_it_was(record: RunRecord) -> Course:
         answer=answer,
         known_usd=record.totals.cost_usd,
         score=None if answer is None or answer.verdict is None else answer.verdict.score,
+        status=None if record.status == "running" else record.status,
         reason=record.reason,
         decisions=tuple(one.decision for one in record.decisions),
     )
@@ -210,7 +231,7 @@ async def _course(record: RunRecord, outlooker: Outlooker, terms: Terms) -> Cour
             if missing or not found or terms.policy == "single":
                 return _ended(inquiry, attempts, asked, missing, decisions)
     except CapTooSmall as error:
-        return Course((), None, spent_usd(attempts), reason=str(error))
+        return Course((), None, spent_usd(attempts), status="failed", reason=str(error))
 
 
 async def _reviewed(
@@ -241,9 +262,17 @@ def _ended(
         missing=missing,
         expected_usd=math.fsum(estimate.cost_usd for estimate in estimates.values()),
         score=max(scores, default=None),
+        status=_status(inquiry.knobs, decisions[-1], answer) if not missing else None,
         reason=decisions[-1].reason,
         decisions=tuple(decisions),
     )
+
+
+def _status(knobs: Knobs, last: Decision, answer: Attempt | None) -> Status | None:
+    """How a run ends, as the graph has it; a single shot's answer is taken as it is."""
+    if answer is None:
+        return "failed"
+    return None if knobs.policy == "single" else last.status
 
 
 async def _planned(

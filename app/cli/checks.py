@@ -37,6 +37,16 @@ def share(name: str, value: float) -> None:
         raise SettingError(f"--{name} is {value:g}; give a number from 0 to 1")
 
 
+def open_share(name: str, value: float) -> None:
+    """Refuse a number that is not between 0 and 1.
+
+    Raises:
+        SettingError: it is one of them, outside, or not a number.
+    """
+    if not 0 < value < 1:
+        raise SettingError(f"--{name} is {value:g}; give a number between 0 and 1")
+
+
 def amount(name: str, value: float) -> None:
     """Refuse what is no finite number of USD from 0 on.
 

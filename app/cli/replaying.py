@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from curveroute.cli.terminal import harmless
 
@@ -16,12 +16,10 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from curveroute.agent.ledger import Ledger, RunRecord
-    from curveroute.agent.propose import Outlooker
-    from curveroute.agent.rethink import Course, Rethought, Terms
+    from curveroute.agent.ledger import Ledger
+    from curveroute.agent.rethink import Course, Rethought
     from curveroute.agent.types import JsonObject
-
-    Left: TypeAlias = list[tuple[RunRecord, str]]
+    from curveroute.cli.redeciding import Left, Notes
 
 _MOST = 100_000
 
@@ -31,82 +29,42 @@ def declare_replay(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("replay")
     group.add_argument("--last", type=int, default=20, help="the last so many runs, when none is named (default: 20)")
     group.add_argument("--tradeoff", type=float, help="decide at this tradeoff (default: each run's own)")
-    group.add_argument("--policy", choices=("learned", "closed-form", "single"), help="decide by this rule")
+    group.add_argument(
+        "--policy", choices=("learned", "closed-form", "single"), help="decide by this rule (default: each run's own)"
+    )
     group.add_argument(
         "--max-cost-usd", "--max-cost", type=float, help="decide under this cap, in USD (default: each run's own)"
     )
     group.add_argument("--pool", help="name or file of the pool, instead of the one that each run names")
-    group.add_argument("--predictor", help="folder of a predictor, instead of the pool's own")
+    group.add_argument("--max-error", type=float, help="decide with this promise (default: each run's own)")
+    group.add_argument("--predictor", help="folder of a predictor, instead of the one that each run was made with")
 
 
 def replay(ledger: Ledger, options: argparse.Namespace) -> int:
     """Decide the runs again and report; the ledger is only read."""
-    from curveroute.cli.checks import at_least, at_most, positive_or_none, share
+    from curveroute.cli.checks import at_least, at_most, open_share, positive_or_none, share
+    from curveroute.cli.redeciding import decided_again
 
     at_least("last", options.last, 1)
     at_most("last", options.last, _MOST)
     positive_or_none("max-cost-usd", options.max_cost_usd)
     if options.tradeoff is not None:
         share("tradeoff", options.tradeoff)
+    if options.max_error is not None:
+        open_share("max-error", options.max_error)
     names = options.run_ids or [one.run_id for one in ledger.runs(options.last)]
-    done, left = asyncio.run(_rethought([ledger.run(name) for name in names], options))
+    done, left, notes = asyncio.run(decided_again([ledger.run(name) for name in names], options))
     if options.json:
-        print(json.dumps(_account(done, left), ensure_ascii=False))
+        print(json.dumps(_account(done, left, notes), ensure_ascii=False))
         return 0
     for one in done:
         _print(one)
     for record, why in left:
         print(f"{record.run_id[:12]}  not decided again: {why}")
+    for note, about in notes.items():
+        print(f"note: {len(about)} run(s): {note}")
     print(_totals(done, left))
     return 0
-
-
-async def _rethought(records: Sequence[RunRecord], options: argparse.Namespace) -> tuple[list[Rethought], Left]:
-    """Each run on the new terms, and those that cannot be decided again, with the reason."""
-    from curveroute.agent.rethink import check_policy, rethink, why_not_rethought
-
-    judges: dict[str, Outlooker | str] = {}
-    done: list[Rethought] = []
-    left: Left = []
-    for record in records:
-        name = options.pool or record.pool
-        if name not in judges:
-            judges[name] = _judges(name, options)
-        found = judges[name]
-        why = found if isinstance(found, str) else why_not_rethought(record, found.pool)
-        if isinstance(found, str) or why:
-            left.append((record, why))
-            continue
-        check_policy(options.policy, found)
-        done.append(await rethink(record, found, _terms(record, options)))
-    return done, left
-
-
-def _judges(pool_name: str, options: argparse.Namespace) -> Outlooker | str:
-    """What decides and what verifies for a pool, without a model; or why it cannot be had."""
-    from curveroute.agent.errors import SetupError
-    from curveroute.agent.pool import load_pool
-    from curveroute.agent.propose import Outlooker
-    from curveroute.compose import find_predictor
-
-    try:
-        pool = load_pool(pool_name)
-        return Outlooker(pool, find_predictor(pool, options.predictor))
-    except SetupError as error:
-        if options.pool or options.predictor:
-            raise
-        return f"{error}; or name its file with --pool"
-
-
-def _terms(record: RunRecord, options: argparse.Namespace) -> Terms:
-    from curveroute.agent.rethink import Terms
-
-    return Terms(
-        tradeoff=record.tradeoff if options.tradeoff is None else options.tradeoff,
-        max_cost_usd=record.max_cost_usd if options.max_cost_usd is None else options.max_cost_usd,
-        seconds_usd=record.seconds_usd,
-        policy=options.policy,
-    )
 
 
 def _print(one: Rethought) -> None:
@@ -156,13 +114,14 @@ def _sums(done: Sequence[Rethought], left: Left) -> dict[str, float]:
     }
 
 
-def _account(done: Sequence[Rethought], left: Left) -> JsonObject:
+def _account(done: Sequence[Rethought], left: Left, notes: Notes) -> JsonObject:
     return {
         "runs": [
             {
                 "run_id": one.record.run_id,
                 "changes": list(one.changes),
                 "reproduced": one.reproduced,
+                "notes": [note for note, about in notes.items() if one.record.run_id in about],
                 "was": _course_account(one.was),
                 "now": _course_account(one.now),
             }
@@ -184,6 +143,7 @@ def _course_account(course: Course) -> JsonObject:
         "known_usd": course.known_usd,
         "expected_usd": course.expected_usd,
         "score": course.score,
+        "status": course.status,
         "reason": course.reason,
         "decisions": [decision_account(one, losers=5) for one in course.decisions],
     }

@@ -82,10 +82,24 @@ def _show(record: RunRecord) -> None:
     second = f", a second is worth {record.seconds_usd:g} USD" if record.seconds_usd else ""
     print(
         f"run {record.run_id}, {record.created_at:%Y-%m-%d %H:%M:%S} UTC, pool {record.pool}, "
-        f"tradeoff {record.tradeoff:g}, {cap}{second}"
+        f"tradeoff {record.tradeoff:g}, {cap}{second}{_settings(record)}"
     )
     print(harmless(f"\n{record.query_text}\n\n{record.answer or '(no answer)'}"))
     explain(_route(record), record.tradeoff)
+
+
+def _settings(record: RunRecord) -> str:
+    """Rule, promise and predictor, as far as they were set."""
+    settings = record.settings
+    if settings is None:
+        return ""
+    origin = settings.predictor
+    parts = (
+        f"rule {settings.policy}" if settings.policy else "",
+        f"at most {settings.max_error:g} wrong" if settings.max_error else "",
+        f"predictor {harmless(origin.folder)}" if origin and origin.folder else "",
+    )
+    return "".join(f", {part}" for part in parts if part)
 
 
 def _route(record: RunRecord) -> Route:
@@ -109,7 +123,10 @@ def _route(record: RunRecord) -> Route:
 def _account(record: RunRecord) -> JsonObject:
     """The whole run as one JSON object."""
     from curveroute.agent.account import attempt_account, candidates_account, decision_account, plan_account
+    from curveroute.agent.ledger import RunSettings
 
+    settings = record.settings or RunSettings()
+    origin = settings.predictor
     return {
         "run_id": record.run_id,
         "created_at": record.created_at.isoformat(),
@@ -117,6 +134,9 @@ def _account(record: RunRecord) -> JsonObject:
         "tradeoff": record.tradeoff,
         "max_cost_usd": record.max_cost_usd,
         "seconds_usd": record.seconds_usd,
+        "policy": settings.policy,
+        "max_error": settings.max_error,
+        "predictor": None if origin is None else {"folder": origin.folder, "sha256": origin.sha256},
         "query": record.query_text,
         "status": record.status,
         "reason": record.reason,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from curveroute.agent.errors import SettingError
-from curveroute.agent.ledger import Ledger
+from curveroute.agent.ledger import Ledger, RunSettings
 from curveroute.agent.propose import Outlooker
-from curveroute.agent.rethink import Rethought, Terms, check_policy, rethink, why_not_rethought
+from curveroute.agent.rethink import Rethought, Terms, check_policy, own_terms, rethink, why_not_rethought
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,6 +150,23 @@ async def test_a_run_that_would_go_otherwise_on_its_own_terms_too_says_so(
     record = await recorded(house, pool, ledger, tradeoff=0.9)
     dearer = house.pool({name: (low, high, 100 * price) for name, (low, high, price) in MODELS.items()})
     assert not (await again(record, dearer)).reproduced, "the unit of cost is another one"
+
+
+async def test_a_runs_own_terms_are_those_that_it_was_decided_on(
+    house: type[House], pool: Pool, ledger: Ledger
+) -> None:
+    record = await recorded(house, pool, ledger, tradeoff=0.2, max_cost_usd=0.1, policy="closed-form", seconds_usd=1e-6)
+    assert own_terms(record) == Terms(0.2, 0.1, 1e-6, None, "closed-form")
+    assert own_terms(replace(record, settings=None)) == Terms(0.2, 0.1, 1e-6)
+    kept = replace(record, settings=RunSettings(max_error=0.1))
+    assert own_terms(kept).max_error == 0.1
+
+
+async def test_a_run_that_would_end_otherwise_says_how(house: type[House], pool: Pool, ledger: Ledger) -> None:
+    record = await recorded(house, pool, ledger, tradeoff=1.0)
+    found = await again(replace(record, status="best_so_far"), pool)
+    assert found.changes == (f"ends accepted instead of best_so_far: {record.reason}",)
+    assert not found.reproduced
 
 
 async def test_nothing_is_written(house: type[House], pool: Pool, ledger: Ledger) -> None:
