@@ -19,7 +19,7 @@ from curveroute.agent.evals.calibration import reliability
 from curveroute.agent.looking.looking import aside
 from curveroute.agent.looking.replay import Replayer
 from curveroute.agent.verify.answers import query_kind
-from curveroute.agent.verify.conformal import DELTA, Stopped, promises_of
+from curveroute.agent.verify.conformal import DELTA, Stopped, fewest_answers, promises_of
 from curveroute.agent.verify.scale import fit_calibrator, reliability_of
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ TRADEOFFS = (0.1, 0.3, 0.5)
 EPSILONS = (0.05, 0.1, 0.2)
 FEWEST_QUERIES = 20
 _PARTS = (0.25, 0.75)  # where the parts end: calibrator, thresholds, measurement
+_ROUNDINGS = 8  # queries after which halves and quarters are rounded alike again
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -197,9 +198,13 @@ def calibrate(
     """
     queries = len(answers.kinds)
     if queries < FEWEST_QUERIES:
-        raise TableError(f"the table has {queries} different queries; calibration needs {FEWEST_QUERIES} or more")
+        enough, easiest = fewest_queries(max(epsilons), delta), max(epsilons)
+        raise TableError(
+            f"the table has {queries} different queries; calibration needs {FEWEST_QUERIES} or more to fit a scale, "
+            f"and {enough} or more to promise an error of {easiest:g}, if no answer is wrong"
+        )
     random = np.random.default_rng(seed)
-    parts = np.split(random.permutation(queries), [round(queries * one) for one in _PARTS])
+    parts = np.split(random.permutation(queries), _ends(queries))
     calibrator, fits = _fitted(answers, parts[0], seed)
     verdict = calibrator.scaled_many(answers.score, [answers.kinds[query] for query in answers.query.tolist()])
     told = reliability_of(verdict, answers.quality, answers.prior)
@@ -213,6 +218,30 @@ def calibrate(
     )
     sizes = parts[0].size, parts[1].size, parts[2].size
     return Calibration(replace(calibrator, promises=promises, reliability=told), fits, sizes)
+
+
+def fewest_queries(epsilon: float, delta: float) -> int:
+    """How many queries a table needs for a promise, where each gets an answer and none is wrong; more never hurt.
+
+    Args:
+        epsilon: the error promised, in (0, 1).
+        delta: the chance that the promise is broken, in (0, 1).
+    """
+    answers = fewest_answers(epsilon, delta)
+    queries = max(FEWEST_QUERIES, 2 * answers - _ROUNDINGS)  # half of them are tested on
+    while min(_tested(queries + more) for more in range(_ROUNDINGS)) < answers:
+        queries += 1
+    return queries
+
+
+def _ends(queries: int) -> list[int]:
+    """Where the first two of the three parts end."""
+    return [round(queries * one) for one in _PARTS]
+
+
+def _tested(queries: int) -> int:
+    first, second = _ends(queries)
+    return second - first
 
 
 def _slots(looking: Looking, grid: Grid, places: Indices) -> list[Slot]:

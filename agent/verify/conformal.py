@@ -39,6 +39,7 @@ _ENOUGH = 1.5 * FEWEST_ACCEPTED
 _HOPELESS = 1e6
 _SURE = 1.3  # standard errors below ε at which a start is thought to pass
 _BISECTIONS = 50
+_OUT_OF_REACH = 100_000  # answers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,7 +166,7 @@ def promises_of(
                 break
             passed = threshold
         measured = None if passed is None else measure(third, passed)
-        why = "" if passed is not None else _why(second, thresholds[0], epsilon, delta)
+        why = "" if passed is not None else _why(parts, thresholds[0], epsilon, delta, exact=exact)
         found.append(Promise(tradeoff, epsilon, delta, passed, why, len(second), measured))
     return tuple(found)
 
@@ -193,6 +194,16 @@ def p_value(loss: Floats, epsilon: float, *, exact: bool) -> float:
     mean: float = min(total / n, epsilon)
     bentkus = math.e * binomial_tail(math.ceil(total - 1e-9), n, epsilon)
     return float(min(math.exp(-n * _divergence(mean, epsilon)), bentkus, 1.0))
+
+
+def fewest_answers(epsilon: float, delta: float) -> int:
+    """How many answers pass the test where none of them is wrong; fewer promise nothing.
+
+    Args:
+        epsilon: the error promised, in (0, 1).
+        delta: the chance that the promise is broken, in (0, 1).
+    """
+    return max(math.ceil(math.log(delta) / math.log1p(-epsilon)), FEWEST_ACCEPTED)
 
 
 def binomial_tail(k: int, n: int, probability: float) -> float:
@@ -261,15 +272,52 @@ def _hope(loss: Floats, times: float, epsilon: float) -> float:
     return (epsilon - expected) * math.sqrt(accepted / (epsilon * (1.0 - epsilon)))
 
 
-def _why(second: Stopped, threshold: float, epsilon: float, delta: float) -> str:
-    """Why not even the first threshold passed."""
-    needed = max(math.ceil(math.log(delta) / math.log1p(-epsilon)), FEWEST_ACCEPTED)
+def _why(parts: Sequence[Stopped], threshold: float, epsilon: float, delta: float, *, exact: bool) -> str:
+    """Why not even the first threshold passed, and what a table would have to hold for it to."""
+    second, needed = parts[1], fewest_answers(epsilon, delta)
     answers, loss = int(np.isfinite(second.score).sum()), second.accepted(threshold)
     if answers < needed:
-        return f"it takes {needed} answers without an error, and {answers} were there to test on"
+        return (
+            f"it takes {needed} answers without an error, and {answers} were there to test on"
+            f"{_larger_table(parts, answers, needed)}"
+        )
     if loss.size < needed:
-        return f"it takes {needed} answers without an error, and only {loss.size} scored {threshold:.3f} or more"
-    return f"of the {loss.size} answers that scored {threshold:.3f} or more, {loss.mean():.1%} were wrong"
+        return (
+            f"it takes {needed} answers without an error, and only {loss.size} scored {threshold:.3f} or more"
+            f"{_larger_table(parts, loss.size, needed)}"
+        )
+    words = f"of the {loss.size} answers that scored {threshold:.3f} or more, {loss.mean():.1%} were wrong"
+    enough = _enough(float(loss.mean()), loss.size, epsilon, delta, exact=exact)
+    if enough is None:
+        return words
+    return f"{words}, too few to be sure of {epsilon:g}: it takes {enough}{_larger_table(parts, loss.size, enough)}"
+
+
+def _larger_table(parts: Sequence[Stopped], have: int, needed: int) -> str:
+    """How large a table like this one would have that many; empty where there are none to go by."""
+    queries = sum(len(part) for part in parts)
+    return f", that is a table of about {math.ceil(queries * needed / have)} queries, not {queries}" if have else ""
+
+
+def _enough(rate: float, least: int, epsilon: float, delta: float, *, exact: bool) -> int | None:
+    """How many answers of which that share is wrong pass the test; None where no number of them does in reach."""
+    if rate >= epsilon:
+        return None
+
+    def passes(n: int) -> bool:
+        wrong = np.zeros(n)
+        wrong[: math.ceil(rate * n - 1e-9)] = 1.0
+        return p_value(wrong if exact else np.full(n, rate), epsilon, exact=exact) <= delta
+
+    low, high = least, 2 * least
+    while not passes(high):
+        if high > _OUT_OF_REACH:
+            return None
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if passes(middle) else (middle, high)
+    return high
 
 
 def _solve(beyond: Callable[[float], bool]) -> float:

@@ -143,7 +143,8 @@ def test_too_few_queries_promise_nothing_and_say_why(cli: Cli, predictor: str) -
     write_table(Path("few.jsonl"), rows_of(40, 3))
     ran = cli("calibrate", "few.jsonl", "--predictor", predictor, "--epsilon", "0.05", "--tradeoff", "0.1")
     assert ran.status == 0
-    assert "0.05 cannot be promised: it takes 45 answers without an error, and 20 were there to test on" in ran.out
+    assert "0.05 cannot be promised: it takes 45 answers without an error, and 20 were there to test on, " in ran.out
+    assert "that is a table of about 90 queries, not 40" in ran.out
 
 
 def test_the_table_that_the_predictor_was_trained_on_is_refused(cli: Cli, predictor: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from curveroute.agent.errors import TableError
-from curveroute.agent.evals.calibrate import EPSILONS, TRADEOFFS, Answers, calibrate, one_of_each
+from curveroute.agent.evals.calibrate import EPSILONS, TRADEOFFS, Answers, calibrate, fewest_queries, one_of_each
 from curveroute.agent.looking.course import BASE, Course
 from curveroute.agent.looking.recorded import Recorded, Slot
 from curveroute.agent.looking.replay import Replayer
@@ -65,6 +65,25 @@ def test_repeated_samples_are_no_further_queries() -> None:
     assert {one.tested for one in found.calibrator.promises} == {50}
     each = one_of_each(answers, Calibrator.identity(), np.random.default_rng(0))
     assert [len(one) for one in each] == [100, 100]
+
+
+@pytest.mark.parametrize("epsilon", [0.02, 0.05, 0.1, 0.3])
+def test_the_fewest_queries_are_just_enough_where_nothing_is_wrong(epsilon: float) -> None:
+    def promised(queries: int) -> bool:
+        right = np.ones((1, queries))
+        all_right = Answers((0.1,), 0.9 * right, right, right, np.arange(queries), ("text",) * queries)
+        return calibrate(all_right, [epsilon]).calibrator.promises[0].threshold is not None
+
+    fewest = fewest_queries(epsilon, 0.1)
+    assert all(promised(queries) for queries in range(fewest, fewest + 9))
+    assert not promised(fewest - 1)
+
+
+def test_a_refused_table_is_told_what_a_scale_takes_and_what_a_promise_takes() -> None:
+    with pytest.raises(TableError, match="needs 20 or more to fit a scale, and 60 or more to promise an error"):
+        calibrate(some_answers(19))
+    with pytest.raises(TableError, match=r"and 89 or more to promise an error of 0\.05"):
+        calibrate(some_answers(19), [0.01, 0.05])
 
 
 def test_thresholds_do_not_depend_on_the_answers_that_they_are_measured_on() -> None:

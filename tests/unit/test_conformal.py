@@ -14,6 +14,7 @@ from curveroute.agent.verify.conformal import (
     Stopped,
     binomial_tail,
     clopper_pearson,
+    fewest_answers,
     p_value,
     promises_of,
 )
@@ -119,6 +120,48 @@ def test_why_nothing_is_promised_names_what_is_missing() -> None:
     assert "were wrong" in promises_of(0.3, (bad, bad, bad), (0.1,))[0].why
     few = bad.queries(np.arange(40))
     assert promises_of(0.3, (few, few, few), (0.01,))[0].why.startswith("it takes 230 answers without an error, and 40")
+
+
+@given(epsilon=st.floats(0.005, 0.9), delta=st.floats(0.01, 0.5), exact=st.booleans())
+def test_the_fewest_answers_without_an_error_are_just_enough(epsilon: float, delta: float, exact: bool) -> None:
+    fewest = fewest_answers(epsilon, delta)
+    assert p_value(np.zeros(fewest), epsilon, exact=exact) <= delta * (1.0 + 1e-9)
+    assert p_value(np.zeros(fewest - 1), epsilon, exact=exact) > delta * (1.0 - 1e-9)
+
+
+def made_for(found: str) -> int:
+    """How large a table a reason asks for."""
+    return int(found.partition("a table of about ")[2].partition(" ")[0])
+
+
+@given(answers=st.integers(1, 200), epsilon=st.floats(0.005, 0.3))
+def test_a_table_as_large_as_is_asked_for_is_promised_where_nothing_is_wrong(answers: int, epsilon: float) -> None:
+    some = Stopped(np.full(answers, 0.9), np.zeros(answers))
+    promise = promises_of(0.3, (some, some, some), (epsilon,))[0]
+    if promise.threshold is None:
+        each = Stopped(*np.array([[0.9], [0.0]]).repeat(made_for(promise.why) // 3 + 1, axis=1))
+        assert promises_of(0.3, (each, each, each), (epsilon,))[0].threshold is not None
+
+
+@pytest.mark.parametrize("count", [4, 8])
+def test_an_error_rate_below_the_one_promised_is_told_how_many_answers_would_do(count: int) -> None:
+    """Of a hundred answers four are wrong, or eight are half wrong."""
+
+    def some(times: int) -> Stopped:
+        return Stopped(np.full(100 * times, 0.9), np.tile(np.repeat([4.0 / count, 0.0], [count, 100 - count]), times))
+
+    def why(times: int) -> str:
+        return promises_of(0.3, (some(times),) * 3, (0.05,))[0].why
+
+    assert "4.0% were wrong, too few to be sure of 0.05: it takes " in why(1)
+    needed = made_for(why(1)) // 300
+    assert why(needed + 2) == ""
+    assert why(needed - 2) != ""
+
+
+def test_an_error_rate_above_the_one_promised_is_told_no_number() -> None:
+    bad = Stopped(np.full(400, 0.9), np.tile([0.0, 1.0], 200))
+    assert promises_of(0.3, (bad, bad, bad), (0.1,))[0].why.endswith("50.0% were wrong")
 
 
 @given(n=st.integers(1, 60), p=st.floats(0.01, 0.99))
