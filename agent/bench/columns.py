@@ -11,6 +11,7 @@ import csv
 import hashlib
 import itertools
 import json
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,6 +27,7 @@ from curveroute.agent.bench.table import (
     WHOLE,
     Row,
     check_suffix,
+    is_stream,
     pyarrow,
     replacing,
 )
@@ -184,10 +186,24 @@ def write_columns(path: Path, columns: Columns) -> None:
         TableError: another suffix, or the folder cannot be written.
         MissingExtra: Parquet without pyarrow.
     """
-    check_suffix(path)
-    write = {".parquet": _write_parquet, ".csv": _write_csv, ".jsonl": _write_jsonl}[path.suffix]
-    with replacing(path) as fresh:
-        write(fresh, columns)
+    write_together({path: columns})
+
+
+def write_together(tables: Mapping[Path, Columns]) -> None:
+    """Write some tables as :func:`write_columns` does; no old file gives way before all new ones are whole.
+
+    Raises:
+        TableError: another suffix, or a folder that cannot be written.
+        MissingExtra: Parquet without pyarrow.
+    """
+    for path in tables:
+        check_suffix(path)
+    with ExitStack() as stack:
+        for path in sorted(
+            tables, key=is_stream
+        ):  # left in reverse: a pipe that breaks breaks before files are replaced
+            fresh = stack.enter_context(replacing(path))
+            _FORMATS[path.suffix](fresh, tables[path])
 
 
 def _written(columns: Columns) -> dict[str, Words | NDArray[Any]]:
@@ -253,6 +269,13 @@ def _plain(name: str, column: Words | NDArray[Any], part: slice) -> list[Any]:
         return Words(column.codes[part], column.values).texts()
     kind: Callable[[Any], Any] = int if name in WHOLE else float
     return [kind(value) if value == value else None for value in column[part].tolist()]  # noqa: PLR0124
+
+
+_FORMATS: Mapping[str, Callable[[Path, Columns], None]] = {
+    ".parquet": _write_parquet,
+    ".csv": _write_csv,
+    ".jsonl": _write_jsonl,
+}
 
 
 def columns_hash(columns: Columns) -> str:
@@ -338,4 +361,5 @@ __all__ = [
     "read_columns",
     "refuse_unsound",
     "write_columns",
+    "write_together",
 ]

@@ -96,7 +96,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with _beside(path) as fresh:
         yield fresh
-        if _is_stream(path):
+        if is_stream(path):
             with fresh.open("rb") as file, _opened(path) as out:
                 shutil.copyfileobj(file, out)
             return
@@ -105,7 +105,8 @@ def replacing(path: Path) -> Iterator[Path]:
         fresh.replace(_led_to(path))
 
 
-def _is_stream(path: Path) -> bool:
+def is_stream(path: Path) -> bool:
+    """Whether ``path`` leads to a pipe, a device or an output of this process: what is written there is gone."""
     try:
         mode = path.stat().st_mode
     except OSError:
@@ -206,7 +207,7 @@ def _beside(path: Path) -> Iterator[Path]:
     try:
         if path.is_dir():
             raise TableError(f"cannot write {path}: it is a folder; choose another path")
-        with TemporaryDirectory() if _is_stream(path) else nullcontext() as elsewhere:
+        with TemporaryDirectory() if is_stream(path) else nullcontext() as elsewhere:
             home = Path(elsewhere) if elsewhere else _led_to(path).parent
             home.mkdir(parents=True, exist_ok=True)
             fresh = home / f".{path.name}.{os.getpid()}.part"

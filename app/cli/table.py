@@ -1,4 +1,4 @@
-"""``curveroute table``: show, check and convert curve tables."""
+"""``curveroute table``: show, check, convert and split curve tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from argparse import SUPPRESS
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curveroute.cli.tables import table_path
+from curveroute.cli.table_split import declare_split
+from curveroute.cli.tables import refuse_source, table_path
 from curveroute.cli.terminal import harmless
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
     check.set_defaults(run=run_check)
     convert = actions.add_parser("convert", help="make a curve table of another project's files", allow_abbrev=False)
     _declare_convert(convert)
-    for action in (info, check, convert):  # as after any other command
+    split = actions.add_parser("split", help="make two tables of one, by queries", allow_abbrev=False)
+    declare_split(split)
+    for action in (info, check, convert, split):  # as after any other command
         action.add_argument("--debug", action="store_true", default=SUPPRESS, help="show the traceback of an error")
 
 
@@ -99,14 +102,14 @@ def run_convert(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from curveroute.agent.bench.columns import refuse_unsound, write_columns
-    from curveroute.agent.bench.imports import Choice, expand, import_table
+    from curveroute.agent.bench.imports import Choice, expand, import_table, inputs_of
     from curveroute.agent.bench.table import check_writable
     from curveroute.cli.bars import importing
 
     budgets, prices = _budgets(options.budgets), _prices(options)
     choice = Choice(_names("models", options.models), _names("tasks", options.tasks))
     source = _source(options.source)
-    _refuse_own_source(source, options.out)
+    refuse_source(options.out, inputs_of(source))
     check_writable(options.out)
     with importing() as watch:
         found = import_table(source, form=options.form, prices=prices, choice=choice, watch=watch)
@@ -116,15 +119,6 @@ def run_convert(options: argparse.Namespace) -> int:
         write_columns(options.out, found.columns)
     _say(found, options.out)
     return 0
-
-
-def _refuse_own_source(source: str, out: Path) -> None:
-    """Refuse to write over what is read, also through a link."""
-    from curveroute.agent.bench.imports import inputs_of
-    from curveroute.agent.errors import TableError
-
-    if out.is_file() and any(one.exists() and one.samefile(out) for one in inputs_of(source)):
-        raise TableError(f"{out} is what would be read, and writing would replace it; choose another path")
 
 
 def _names(option: str, text: str) -> tuple[str, ...]:

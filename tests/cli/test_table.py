@@ -239,3 +239,79 @@ def test_a_shipped_table_is_known_by_its_name(cli: Cli, tmp_path: Path) -> None:
     assert "lokal" in missing.complaint
     (tmp_path / "local").write_text("mine")
     assert cli("table", "check", str(tmp_path / "local")).status == 2
+
+
+class TestSplit:
+    """One table in two, by queries."""
+
+    def test_it_writes_both_tables_and_says_how_large_they_are(self, cli: Cli, tmp_path: Path) -> None:
+        write_table(tmp_path / "table.csv", ROWS)
+        ran = cli("table", "split", "table.csv", "new/first.jsonl", "second.parquet", "--share", "0.75")
+        assert (ran.status, ran.err) == (0, "")
+        assert ran.out.splitlines() == [
+            "new/first.jsonl: 12 rows, 3 queries, 2 models",
+            "second.parquet: 4 rows, 1 queries, 2 models",
+        ]
+        both = read_table(tmp_path / "new" / "first.jsonl") + read_table(tmp_path / "second.parquet")
+        assert data_hash(both) == data_hash(ROWS)
+
+    def test_it_never_writes_over_what_it_reads_nor_twice_to_one_place(self, cli: Cli, tmp_path: Path) -> None:
+        write_table(tmp_path / "table.csv", ROWS)
+        (tmp_path / "link.csv").symlink_to("table.csv")
+        (tmp_path / "out.csv").symlink_to("new.csv")
+        before = (tmp_path / "table.csv").read_bytes()
+        for first, second, why in (
+            ("table.csv", "b.csv", "table.csv is what would be read"),
+            ("a.csv", "link.csv", "link.csv is what would be read"),
+            ("a.csv", "./a.csv", "are one place; choose two"),
+            ("new.csv", "out.csv", "are one place; choose two"),
+        ):
+            ran = cli("table", "split", "table.csv", first, second)
+            assert ran.status == 2
+            assert why in ran.complaint
+        assert sorted(entry.name for entry in tmp_path.iterdir()) == ["link.csv", "out.csv", "table.csv"]
+        assert (tmp_path / "table.csv").read_bytes() == before
+
+    @pytest.mark.parametrize(
+        ("words", "why"),
+        [
+            (("--share", "1"), "--share is 1; give a number between 0 and 1"),
+            (("--share", "nan"), "--share is nan"),
+            (("--seed", "-1"), "--seed is -1"),
+        ],
+    )
+    def test_values_out_of_range_are_refused(self, cli: Cli, tmp_path: Path, words: tuple[str, ...], why: str) -> None:
+        write_table(tmp_path / "table.csv", ROWS)
+        ran = cli("table", "split", "table.csv", "a.csv", "b.csv", *words)
+        assert ran.status == 2
+        assert why in ran.complaint
+
+    def test_where_one_table_cannot_be_written_neither_is(self, cli: Cli, tmp_path: Path) -> None:
+        write_table(tmp_path / "table.csv", ROWS)
+        (tmp_path / "folder.csv").mkdir()
+        assert "it is a folder" in cli("table", "split", "table.csv", "a.csv", "folder.csv").complaint
+        assert "a curve table ends in" in cli("table", "split", "table.csv", "a.csv", "b.txt").complaint
+        assert sorted(entry.name for entry in tmp_path.iterdir()) == ["folder.csv", "table.csv"]
+
+    def test_an_interrupted_split_leaves_nothing(
+        self, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write_table(tmp_path / "table.csv", ROWS)
+
+        def interrupt(*_: object, **__: object) -> str:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("curveroute.agent.bench.columns.json.dumps", interrupt)
+        assert cli("table", "split", "table.csv", "a.csv", "b.jsonl").status == 130
+        assert [entry.name for entry in tmp_path.iterdir()] == ["table.csv"]
+
+    @pytest.mark.parametrize("outs", [("out.csv", "b.csv"), ("b.csv", "out.csv")])
+    def test_a_part_on_standard_output_is_nothing_but_the_table(self, tmp_path: Path, outs: tuple[str, str]) -> None:
+        write_table(tmp_path / "table.csv", ROWS)
+        (tmp_path / "out.csv").symlink_to("/dev/stdout")
+        words = [sys.executable, "-m", "curveroute.cli", "table", "split", "table.csv", *outs]
+        ran = subprocess.run(words, cwd=tmp_path, capture_output=True, check=True)
+        assert b"out.csv: " in ran.stderr
+        (tmp_path / "piped.csv").write_bytes(ran.stdout)
+        both = read_table(tmp_path / "piped.csv") + read_table(tmp_path / "b.csv")
+        assert data_hash(both) == data_hash(ROWS)
