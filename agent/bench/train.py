@@ -44,7 +44,7 @@ async def train(
     output_prices: Mapping[str, float] | None = None,
     seed: int = 0,
     kept: Path | None = None,
-    watch: Callable[[int, int], None] | None = None,
+    watch: Callable[[int, int, str], None] = lambda *_: None,
 ) -> Predictor:
     """Fit a predictor, and learn to look.
 
@@ -55,7 +55,7 @@ async def train(
             recorded costs tell.
         seed: of juries and folds.
         kept: folder in which embeddings are kept for the next time.
-        watch: told how many of the queries are embedded.
+        watch: told how many of how many steps are done, and of what: queries embedded, heads, and what ``learn`` tells.
 
     Raises:
         TableError: a table too small, or with a model that has no price.
@@ -65,8 +65,10 @@ async def train(
     if len(grid) < FEWEST_QUERIES:
         raise TableError(f"the table has {len(grid)} queries; training needs {FEWEST_QUERIES} or more")
     prices = grid.prices[:, 1] * USD_PER_MILLION if output_prices is None else _prices_of(grid.arms, output_prices)
+    x = await kept_embeddings(grid.texts, embedder, kept, lambda done, total: watch(done, total, "queries embedded"))
+    watch(0, len(grid.arms), "heads")
     predictor = Predictor(embedder=embedder.name).fit(
-        await kept_embeddings(grid.texts, embedder, kept, watch),
+        x,
         grid.quality,
         grid.output_tokens,
         cost_usd=grid.cost_usd,
@@ -74,7 +76,7 @@ async def train(
         output_price=prices,
         data_hash=columns_hash(columns),
     )
-    return predictor.with_looking(learned(grid, predictor, np.asarray(prices), seed=seed))
+    return predictor.with_looking(learned(grid, predictor, np.asarray(prices), seed=seed, watch=watch))
 
 
 def _prices_of(arms: Sequence[Arm], output_prices: Mapping[str, float]) -> list[float]:
@@ -87,7 +89,14 @@ def _prices_of(arms: Sequence[Arm], output_prices: Mapping[str, float]) -> list[
     return [output_prices[arm.model] for arm in arms]
 
 
-def learned(grid: Grid, predictor: Predictor, output_prices: Floats, *, seed: int = 0) -> Looking | None:
+def learned(
+    grid: Grid,
+    predictor: Predictor,
+    output_prices: Floats,
+    *,
+    seed: int = 0,
+    watch: Callable[[int, int, str], None] = lambda *_: None,
+) -> Looking | None:
     """What looking at recorded answers taught; None where the table holds too few to learn from.
 
     Of a very large table a random part of the queries is enough.
@@ -97,6 +106,7 @@ def learned(grid: Grid, predictor: Predictor, output_prices: Floats, *, seed: in
         predictor: fitted on them.
         output_prices: (A,) USD per million output tokens.
         seed: of juries and folds.
+        watch: told what ``learn`` tells.
     """
     if min(grid.quality.shape) == 0 or np.nanmin(grid.quality) == np.nanmax(grid.quality):
         raise PredictorError("the juries need right and wrong answers to learn from; collect more tasks")
@@ -108,5 +118,5 @@ def learned(grid: Grid, predictor: Predictor, output_prices: Floats, *, seed: in
     part = grid.take(rows)
     recorded = recorded_of(part, candidates(part), predictor.loo_quality_[rows], tokens[rows], expected[rows])
     unit = predictor.reference_cost_usd_
-    lesson = learn(recorded, weights_for(recorded, unit).tolist(), unit, diet=Diet(seed=seed))
+    lesson = learn(recorded, weights_for(recorded, unit).tolist(), unit, diet=Diet(seed=seed), watch=watch)
     return replace(lesson.looking, calibrator=replace(Calibrator.identity(), reliability=lesson.reliability))

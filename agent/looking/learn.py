@@ -66,7 +66,7 @@ def learn(
     *,
     diet: Diet | None = None,
     most: int = MOST_SLOTS,
-    watch: Callable[[str], None] = lambda _: None,
+    watch: Callable[[int, int, str], None] = lambda *_: None,
 ) -> Lesson:
     """Learn from recorded answers.
 
@@ -76,24 +76,25 @@ def learn(
         unit_usd: the unit of cost.
         diet: of the juries.
         most: slots on a panel.
-        watch: told what is being done.
+        watch: told how many of how many steps are done, and of what: juries, then panels, then courses.
     """
     school = _School(recorded, unit_usd, most, diet or Diet())
-    watch("juries")
-    school.train()
+    school.train(watch)
     anchors = _anchors(recorded, unit_usd)
     panels = []
-    for anchor in anchors:
-        watch(f"panel at {anchor:.3g}")
+    for done, anchor in enumerate(anchors):
+        watch(done, anchors.size, "panels")
         panels.append(school.search(anchor))
     panels = [school.best(sorted(set(panels)), anchor)[0] for anchor in anchors]
     courses, walks, rows = [], [], []
-    for weight in weights:
+    for done, weight in enumerate(weights):
+        watch(done, len(weights), "courses")
         near = sorted({panels[place] for place in _nearest(anchors, weight)})
         best = school.walk(school.best(near, weight)[0], weight)
         courses.append(best[0])
         walks.append(best[1])
         rows.append(best[2])
+    watch(len(weights), len(weights), "courses")
     looking = Looking(school.jury, tuple(courses), unit_usd)
     return Lesson(looking, tuple(walks), tuple(rows), school.reliability())
 
@@ -131,16 +132,19 @@ class _School:
     _odds: dict[Slots, tuple[Singles, Singles]] = field(init=False, default_factory=dict)
     _panels: dict[Slots, tuple[Panel, Indices]] = field(init=False, default_factory=dict)
 
-    def train(self) -> None:
+    def train(self, watch: Callable[[int, int, str], None]) -> None:
         """The jury for runs to come, and one for each fold that has not seen its queries."""
         one, before = self.recorded, follows(self.recorded.slots)
         quality = np.nan_to_num(one.quality)
         queries = int(one.query.max()) + 1
         fold = (np.random.default_rng(self.diet.seed + 1).permutation(queries) % JURY_FOLDS)[one.query]
-        for held in range(min(JURY_FOLDS, queries)):
+        folds = min(JURY_FOLDS, queries)
+        for held in range(folds):
+            watch(held, folds + 1, "juries")
             rest = np.flatnonzero(fold != held)
             jury = fit_jury(one.seen.rows(rest), quality[rest], before, replace(self.diet, seed=self.diet.seed + held))
             self._juries.append((jury, np.flatnonzero(fold == held)))
+        watch(folds, folds + 1, "juries")
         self.jury = fit_jury(one.seen, quality, before, self.diet)
 
     def search(self, weight: float) -> Slots:

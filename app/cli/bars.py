@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from curveroute.agent.bench.collect import Progress as Collecting
 
 _LOG_LINES = 20
+_MANY_QUERIES = 500
 
 
 @contextmanager
@@ -57,11 +58,43 @@ def collecting(total: int) -> Iterator[Callable[[Collecting], None]]:
 
 @contextmanager
 def embedding() -> Iterator[Callable[[int, int], None]]:
-    """How many queries are embedded."""
+    """How many queries are embedded; a log hears of it where there are so many that it takes a while."""
     bar = _bar(TextColumn("embed"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     task = bar.add_task("embed", total=None)
+    told = 0
+
+    def watch(done: int, total: int) -> None:
+        nonlocal told
+        bar.update(task, completed=done, total=total)
+        quarter = 4 * done // total
+        if bar.disable and total >= _MANY_QUERIES and quarter > told:
+            told = quarter
+            print(f"embed {done}/{total}", file=sys.stderr, flush=True)
+
     with bar:
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield watch
+
+
+@contextmanager
+def training() -> Iterator[Callable[[int, int, str], None]]:
+    """What is being learned, and how far it is; a log hears of each kind of work once, when it begins."""
+    bar = _bar(
+        TextColumn("train: {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("ETA"), TimeRemainingColumn(elapsed_when_finished=True),
+    )  # fmt: skip
+    task, now = bar.add_task("reading", total=None), ""
+
+    def watch(done: int, total: int, what: str) -> None:
+        nonlocal now
+        if what != now:
+            now = what
+            bar.reset(task, total=total, description=what)
+            if bar.disable:
+                print(f"train: {what} ({total})", file=sys.stderr, flush=True)
+        bar.update(task, completed=done)
+
+    with bar:
+        yield watch
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     from curveroute.agent.pool import load_pool
     from curveroute.agent.predictor import save_predictor
     from curveroute.agent.settings import load_settings
-    from curveroute.cli.bars import embedding
+    from curveroute.cli.bars import training
     from curveroute.cli.checks import at_least
 
     at_least("seed", options.seed, 0)
@@ -43,9 +43,9 @@ def run(options: argparse.Namespace) -> int:
     embedder = default_embedder() if options.embedder is None else embedder_by_name(options.embedder)
     columns = read_columns(options.table)
     kept = load_settings().cache_dir / "embeddings"
-    with embedding() as watch:
-        training = train(columns, embedder, output_prices=prices, seed=options.seed, kept=kept, watch=watch)
-        predictor = asyncio.run(training)
+    with training() as watch:
+        work = train(columns, embedder, output_prices=prices, seed=options.seed, kept=kept, watch=watch)
+        predictor = asyncio.run(work)
     save_predictor(predictor, options.out)
     _report(predictor, options.out, len(columns))
     return 0

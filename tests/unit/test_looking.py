@@ -19,7 +19,7 @@ from curveroute.agent.errors import PredictorError
 from curveroute.agent.looking.course import BASE, Course, bits, next_of, states_of, summary_of
 from curveroute.agent.looking.induction import induce, panel_of
 from curveroute.agent.looking.keep import looking_document, looking_tensors, read_looking
-from curveroute.agent.looking.learn import learn, weights_for
+from curveroute.agent.looking.learn import JURY_FOLDS, learn, weights_for
 from curveroute.agent.looking.looking import SPREAD, Looking, aside, sideways
 from curveroute.agent.looking.recorded import Recorded, Slot, follows
 from curveroute.agent.looking.replay import Replayer, mean_by_query
@@ -240,9 +240,11 @@ DIET = Diet(hidden=4, steps=40)
 
 
 def test_a_lesson_finds_panel_and_course_and_is_the_same_each_time() -> None:
-    one, told = world(rows=300), list[str]()
-    lesson = learn(one, [0.02, 0.3, 3.0], UNIT, diet=DIET, watch=told.append)
-    assert told[0] == "juries"
+    one, told = world(rows=300), list[tuple[int, int, str]]()
+    lesson = learn(one, [0.02, 0.3, 3.0], UNIT, diet=DIET, watch=lambda *now: told.append(now))
+    assert list(dict.fromkeys(what for _, _, what in told)) == ["juries", "panels", "courses"]
+    assert [done for done, _, what in told if what == "juries"] == list(range(JURY_FOLDS + 1))
+    assert told[-1] == (3, 3, "courses")
     assert [course.weight for course in lesson.looking.courses] == [0.02, 0.3, 3.0]
     middle = lesson.looking.courses[1]
     assert set(middle.slots) == set(WORLD)

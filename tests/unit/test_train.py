@@ -121,10 +121,22 @@ async def test_a_trained_predictor_is_the_same_in_its_folder(tmp_path: Path) -> 
 
 
 async def test_queries_are_embedded_once_in_batches_and_counted() -> None:
-    embedder, told = KindOf(), []
-    await train(columns_of(a_table(150)), embedder, watch=lambda done, total: told.append((done, total)))
+    embedder, told = KindOf(), list[tuple[int, int, str]]()
+    await train(columns_of(a_table(150)), embedder, watch=lambda *now: told.append(now))
     assert embedder.batches == [64, 64, 22]
-    assert told == [(64, 150), (128, 150), (150, 150)]
+    assert told[:3] == [(done, 150, "queries embedded") for done in (64, 128, 150)]
+
+
+async def test_all_that_training_does_is_told() -> None:
+    told = list[tuple[int, int, str]]()
+    await train(columns_of(a_table(60)), KindOf(), watch=lambda *now: told.append(now))
+    stages = list(dict.fromkeys(what for _, _, what in told))
+    assert stages == ["queries embedded", "heads", "juries", "panels", "courses"]
+    for stage in stages:
+        counts = [(done, total) for done, total, what in told if what == stage]
+        assert counts == sorted(counts)
+        assert all(0 <= done <= total for done, total in counts)
+        assert len({total for _, total in counts}) == 1
 
 
 def test_samples_of_an_arm_are_averaged_and_gaps_stay_gaps() -> None:
