@@ -14,10 +14,13 @@
     │   └── LedgerError         a ledger that cannot be opened, migrated or written
     └── RunError            the world: a query, a cap, an endpoint
         ├── QueryError          nothing to answer, or more than any model can read
+        │   └── CapabilityError     tools, images or JSON, and no model on offer that can
         ├── CapTooSmall         no arm fits under the run's cap
         ├── ModelCallError      a call that failed for good after its retries
         ├── LocalServerError    a local model server that does not start or does not stay
         ├── EmbedError          text that could not be embedded
+        ├── StreamBroken        an answer that was cut off after a part of it was shown
+        ├── SchemaUnmet         an answer that does not satisfy the schema it was asked for
         └── AllArmsFailed       every arm that was tried failed
 
 Each message names the value and the remedy, and holds no secret.
@@ -83,6 +86,10 @@ class QueryError(RunError):
     """A query with nothing to answer, or longer than any model can read."""
 
 
+class CapabilityError(QueryError):
+    """A query that needs what no model on offer can do: call tools, see images, keep to a JSON schema."""
+
+
 class CapTooSmall(RunError):
     """No arm's worst case fits under the run's cap."""
 
@@ -108,6 +115,14 @@ class LocalServerError(RunError):
 
 class EmbedError(RunError):
     """Text that could not be embedded."""
+
+
+class StreamBroken(RunError):
+    """An answer that was cut off after a part of it was shown, so that no other could take its place."""
+
+
+class SchemaUnmet(RunError):
+    """The best answer does not satisfy the schema that it was asked for."""
 
 
 class AllArmsFailed(RunError):

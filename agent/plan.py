@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from curveroute.agent.fence import fenced
 from curveroute.agent.pool.pool import input_tokens_prior
 from curveroute.agent.probe import Ask, ask_model, request_bounds
-from curveroute.agent.types import Arm, Message, ModelId, Plan, Usage
+from curveroute.agent.types import Arm, Form, Message, ModelId, Plan, Usage
 from curveroute.prompts import render
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ async def make_plan(
     arm = Arm(ModelId(model), PLANNER_BUDGET)
     messages = planning_messages(query, candidates)
     schema = plan_schema(candidates)
-    bounds = request_bounds(pool, arm, messages, schema)
+    bounds = request_bounds(pool, arm, messages, Form(schema=schema))
     gain = planning_gain(candidates, tradeoff=tradeoff, reference_cost_usd=reference_cost_usd, lift=lift)
     price = tradeoff * _usual_cost(pool, model, messages) / reference_cost_usd
     if gain <= price:
@@ -185,7 +185,7 @@ def _labelled(candidates: Sequence[Estimate]) -> dict[str, Estimate]:
 def _cheapest_answer(pool: Pool, query: Query, candidates: Sequence[Estimate]) -> float:
     """The least worst case among the candidates: what a cap must still hold after planning."""
     arms = (candidate.arm for candidate in candidates)
-    return min(request_bounds(pool, arm, pool.messages(query, arm)).cost_usd for arm in arms)
+    return min(request_bounds(pool, arm, pool.messages(query, arm), query.form).cost_usd for arm in arms)
 
 
 def _usual_cost(pool: Pool, model: str, messages: tuple[Message, ...]) -> float:

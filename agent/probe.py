@@ -6,7 +6,6 @@ call. A try that may have been billed although nothing came back is an attempt o
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -14,9 +13,10 @@ from typing import TYPE_CHECKING
 from curveroute.agent.chat.seam import Call
 from curveroute.agent.errors import CapTooSmall, ModelCallError
 from curveroute.agent.escalate import affordable_tokens
-from curveroute.agent.pool.pool import input_tokens_bound, input_tokens_prior
-from curveroute.agent.types import Arm, Attempt, AttemptId, Message, Query, Role, Usage
+from curveroute.agent.pool.pool import form_tokens, images_in, input_tokens_bound, input_tokens_prior
+from curveroute.agent.types import Arm, Attempt, AttemptId, Form, Message, Query, Role, Usage
 from curveroute.agent.verify.answers import extract_answer
+from curveroute.agent.verify.form import in_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from curveroute.agent.chat.seam import Chat, Reply
     from curveroute.agent.pool import Pool
     from curveroute.agent.types import JsonObject
+
+_FREE = Form()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +54,18 @@ class Bounds:
     cost_usd: float
 
 
-def request_bounds(pool: Pool, arm: Arm, messages: tuple[Message, ...], schema: JsonObject | None = None) -> Bounds:
-    """What one request of this arm with these messages can use at most; a schema is billed as part of the prompt."""
-    input_bound = input_tokens_bound(messages) + (0 if schema is None else len(json.dumps(schema)))
-    limit = max(pool.output_limit(arm, input_tokens_prior(messages)), 1)
+def request_bounds(pool: Pool, arm: Arm, messages: tuple[Message, ...], form: Form = _FREE) -> Bounds:
+    """What one request of this arm can use at most; images, tools and schema are billed as part of the prompt."""
+    images = images_in(messages) * pool.model(arm.model).image_tokens
+    prior, bound = form_tokens(form)
+    input_bound = input_tokens_bound(messages) + images + bound
+    limit = max(pool.output_limit(arm, input_tokens_prior(messages) + images + prior), 1)
     return Bounds(input_bound, limit, pool.worst_case_usd(arm, input_bound, limit))
 
 
-def affordable_limit(pool: Pool, arm: Arm, messages: tuple[Message, ...], left_usd: float) -> int:
+def affordable_limit(pool: Pool, arm: Arm, messages: tuple[Message, ...], left_usd: float, form: Form = _FREE) -> int:
     """The output tokens that an unlimited arm is cut down to when only ``left_usd`` may be spent on one request."""
-    bounds = request_bounds(pool, arm, messages)
+    bounds = request_bounds(pool, arm, messages, form)
     input_usd = pool.worst_case_usd(arm, bounds.input_tokens, 0)
     tokens = affordable_tokens(left_usd, input_usd=input_usd, output_price=pool.prices(arm.model)[1])
     limit = bounds.output_tokens if tokens is None else min(tokens, bounds.output_tokens)
@@ -80,7 +84,9 @@ async def ask_arm(
     Raises:
         CapTooSmall: ``reserve_usd`` does not hold one worst case.
     """
-    return await ask_model(pool, chat, query.text, pool.messages(query, ask.arm), ask, on_token=on_token)
+    messages = pool.messages(query, ask.arm)
+    attempts = await _ask(pool, chat, query.text, messages, ask, query.form, on_token)
+    return tuple(in_form(query.form, attempt) for attempt in attempts)
 
 
 async def ask_model(
@@ -94,12 +100,34 @@ async def ask_model(
     on_token: Callable[[str], None] | None = None,
 ) -> tuple[Attempt, ...]:
     """Like :func:`ask_arm`, with messages and schema of the caller's own: how planner and judge are asked."""
-    bounds = _within(pool, ask, messages, request_bounds(pool, ask.arm, messages, schema))
+    return await _ask(pool, chat, query_text, messages, ask, Form(schema=schema), on_token)
+
+
+async def _ask(
+    pool: Pool,
+    chat: Chat,
+    query_text: str,
+    messages: tuple[Message, ...],
+    ask: Ask,
+    form: Form,
+    on_token: Callable[[str], None] | None,
+) -> tuple[Attempt, ...]:
+    bounds = _within(pool, ask, messages, form)
     if bounds.cost_usd > ask.reserve_usd:
         raise CapTooSmall(
             f"{ask.arm} may cost up to {bounds.cost_usd:.3g} USD and only {ask.reserve_usd:.3g} USD are reserved"
         )
-    call = Call(ask.arm, messages, bounds.output_tokens, query_text, ask.sample, ask.temperature, schema)
+    call = Call(
+        ask.arm,
+        messages,
+        bounds.output_tokens,
+        query_text,
+        ask.sample,
+        ask.temperature,
+        form.schema,
+        form.toolbox,
+        form.stop,
+    )
     purse = _Purse(
         lambda count: pool.worst_case_usd(ask.arm, bounds.input_tokens * count, bounds.output_tokens * count),
         ask.reserve_usd,
@@ -114,17 +142,17 @@ async def ask_model(
 
 def cancelled(pool: Pool, query: Query, ask: Ask) -> Attempt:
     """What a call that was cancelled may have cost: it may be billed, so it is charged at its worst case."""
-    messages = pool.messages(query, ask.arm)
-    bounds = _within(pool, ask, messages, request_bounds(pool, ask.arm, messages))
+    bounds = _within(pool, ask, pool.messages(query, ask.arm), query.form)
     error = ModelCallError("cancelled; charged in full because it may be billed", lost_tries=1)
     return _failed(pool, replace(ask, attempt_id=AttemptId(f"{ask.attempt_id}.cancelled.lost")), bounds, error)
 
 
-def _within(pool: Pool, ask: Ask, messages: tuple[Message, ...], bounds: Bounds) -> Bounds:
+def _within(pool: Pool, ask: Ask, messages: tuple[Message, ...], form: Form) -> Bounds:
     """The bounds of a request, where an unlimited arm is cut down to what its reserve holds."""
+    bounds = request_bounds(pool, ask.arm, messages, form)
     if ask.arm.budget is not None or bounds.cost_usd <= ask.reserve_usd:
         return bounds
-    limit = affordable_limit(pool, ask.arm, messages, ask.reserve_usd)
+    limit = affordable_limit(pool, ask.arm, messages, ask.reserve_usd, form)
     return Bounds(bounds.input_tokens, limit, pool.worst_case_usd(ask.arm, bounds.input_tokens, limit))
 
 
@@ -157,6 +185,7 @@ def _made(pool: Pool, ask: Ask, reply: Reply) -> Attempt:
         finish_reason=reply.finish_reason,
         latency_s=reply.latency_s,
         confidence=reply.confidence,
+        tool_calls=reply.tool_calls,
     )
 
 

@@ -6,6 +6,7 @@ standard deviation. Nothing here calls anyone: after the embedding it is arithme
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 from curveroute.agent.decide import USD_PER_PRICE, rank
 from curveroute.agent.errors import PoolError, PredictorError, QueryError
 from curveroute.agent.looking.looking import Looking
-from curveroute.agent.pool.pool import input_tokens_bound, input_tokens_prior
-from curveroute.agent.types import Arm, Estimate, Usage
+from curveroute.agent.pool.pool import form_tokens, images_in, input_tokens_bound, input_tokens_prior
+from curveroute.agent.types import Arm, Estimate, Form, Usage
 from curveroute.agent.verify.jury import Jury
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Floats: TypeAlias = NDArray[np.float64]
 Places: TypeAlias = NDArray[np.intp]
+_Key: TypeAlias = tuple[tuple[tuple[str, str], ...], str]
 
 PRIOR_STD = 0.35
 PRIOR_CORRELATION = 0.6
@@ -71,7 +73,7 @@ class Outlooker:
         self._base = _prior_arrays(pool, known)
         self._positions = self.places(self._learned)
         self._tariff, self._pace = _tariff(pool), _pace(pool)
-        self._seen: dict[tuple[tuple[str, str], ...], _Prompts] = {}
+        self._seen: dict[_Key, _Prompts] = {}
         self._covariance = _prior_covariance(pool)
         if self._view is not None:
             self._covariance[np.ix_(self._positions, self._positions)] = self._view.covariance
@@ -156,7 +158,7 @@ class Outlooker:
 
     def _prompts(self, query: Query) -> _Prompts:
         """What the query's prompts cost; kept for a while, because every step of a run asks."""
-        key = tuple((message["role"], message["content"]) for message in query.messages)
+        key = _key(query)
         found = self._seen.get(key)
         if found is None:
             found = _prompts(self.pool, self._tariff, self._pace, query)
@@ -168,7 +170,7 @@ class Outlooker:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Tariff:
-    """What each arm of a pool charges (USD per million tokens) and holds (tokens), (A,) each."""
+    """What each arm of a pool charges (USD per million tokens), holds and counts (tokens), (A,) each."""
 
     input: Floats
     dearest_input: Floats
@@ -176,6 +178,9 @@ class _Tariff:
     window: Floats
     most_output: Floats
     least_room: Floats
+    cached: Floats
+    cache_from: Floats
+    image: Floats
 
 
 def _tariff(pool: Pool) -> _Tariff:
@@ -184,7 +189,9 @@ def _tariff(pool: Pool) -> _Tariff:
         model, (fresh, output, cached) = pool.model(arm.model), pool.prices(arm.model)
         limits = [limit for limit in (arm.budget, model.max_output_tokens) if limit is not None]
         least_room = min(_LEAST_ROOM, arm.budget or _LEAST_ROOM)
-        rows.append((fresh, max(fresh, cached), output, model.context_window, min(limits, default=np.inf), least_room))
+        longest = min(limits, default=np.inf)
+        held = (cached, model.cache_from, model.image_tokens)
+        rows.append((fresh, max(fresh, cached), output, model.context_window, longest, least_room, *held))
     return _Tariff(*np.array(rows, dtype=np.float64).T)
 
 
@@ -221,11 +228,43 @@ def _prompts(pool: Pool, tariff: _Tariff, pace: _Pace, query: Query) -> _Prompts
             messages = pool.messages(query, arm)
             lengths[arm.budget] = input_tokens_prior(messages), input_tokens_bound(messages)
     prior, bound = np.array([lengths[arm.budget] for arm in pool.arms], dtype=np.intp).T
+    images = (images_in(query.messages) * tariff.image).astype(np.intp)
+    formed = form_tokens(query.form)
+    prior, bound = prior + images + formed[0], bound + images + formed[1]
     room = tariff.window - prior
     limit = np.maximum(np.minimum(room, tariff.most_output), 1.0)
     worst = USD_PER_PRICE * (bound * tariff.dearest_input + limit * tariff.output)
     reading = pace.first + prior * pace.input
-    return _Prompts(prior, USD_PER_PRICE * prior * tariff.input, reading, worst, room >= tariff.least_room)
+    held = _held(pool, tariff, query, prior)
+    price = USD_PER_PRICE * ((prior - held) * tariff.input + held * tariff.cached)
+    return _Prompts(prior, price, reading, worst, room >= tariff.least_room)
+
+
+def _held(pool: Pool, tariff: _Tariff, query: Query, prior: Places) -> Floats:
+    """(A,) tokens of the prompt that each arm's provider is expected to hold still, from the turn before.
+
+    The model that served the turn before read the conversation up to then. Another model's answer, or an instruction
+    for another budget, comes after that.
+    """
+    turns = [place for place, message in enumerate(query.messages) if message.get("served")]
+    if not turns:
+        return np.zeros(prior.shape)
+    last = turns[-1]
+    model, before = query.messages[last].get("served"), query.messages[:last]
+    held = input_tokens_prior(before)
+    own = np.array([arm.model == model for arm in pool.arms])
+    cached = np.minimum(held + images_in(before) * tariff.image, prior)
+    return np.asarray(np.where(own & (cached >= tariff.cache_from), cached, 0.0))
+
+
+def _key(query: Query) -> _Key:
+    """What tells a query's prompts from another's."""
+    texts = tuple((message["role"], message["content"]) for message in query.messages)
+    plain = query.form == Form() and all(len(message) == 2 for message in query.messages)  # noqa: PLR2004
+    if plain:
+        return texts, ""
+    rest = repr((query.messages, query.form)).encode("utf-8", "surrogatepass")
+    return texts, hashlib.sha256(rest).hexdigest()
 
 
 def _prior_covariance(pool: Pool) -> Floats:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from curveroute.agent.embed.seam import Embedder
     from curveroute.agent.pool import Pool
     from curveroute.agent.propose import Outlooker
-    from curveroute.agent.types import Verdict
+    from curveroute.agent.types import Query, Verdict
     from curveroute.agent.verify.found import Verifier
 
     Words = Mapping[AttemptId, tuple[float, str]]
@@ -87,7 +87,7 @@ async def review_run(
     hearing = _heard(panel, inquiry, answers, words, groups)
     judged = _with_verdicts(panel, inquiry, answers, hearing, words)
     calls: tuple[Attempt, ...] = ()
-    if judge and not committed and hearing is not None:
+    if judge and not committed and hearing is not None and _is_in_words(inquiry.query):
         calls = await _judge(panel, inquiry, judged, hearing, attempts)
     if calls:
         words = _words(panel, inquiry, (*attempts, *calls), checked)
@@ -99,6 +99,11 @@ async def review_run(
     every = (*rest, *calls, *judged)
     turn = next_turn(panel.outlooker, inquiry, every, step, committed=committed, hearing=hearing)
     return Reviewed(changed, calls, turn)
+
+
+def _is_in_words(query: Query) -> bool:
+    """Whether a judge, who is shown words alone, sees what there is to judge: no tools, no images."""
+    return not query.needs & {"tools", "images"}
 
 
 def _words(panel: Panel, inquiry: Inquiry, attempts: Sequence[Attempt], checked: Words) -> Words:

@@ -296,7 +296,7 @@ def _cut_to_cap(outlooker: Outlooker, inquiry: Inquiry, arms: list[Arm], worst: 
         arm, expected = arms[place], inquiry.candidates[place]
         if arm.budget is None:
             messages = outlooker.pool.messages(inquiry.query, arm)
-            tokens = affordable_limit(outlooker.pool, arm, messages, left)
+            tokens = affordable_limit(outlooker.pool, arm, messages, left, inquiry.query.form)
             if tokens >= expected.output_tokens:
                 worst[place] = left
     return worst

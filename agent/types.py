@@ -7,16 +7,16 @@ unlimited. Values are immutable; a later fact about one (a verdict on an attempt
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, NewType, TypeAlias
+from typing import Literal, NewType, NotRequired, TypeAlias
 
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
 ModelId = NewType("ModelId", str)
 RunId = NewType("RunId", str)
 AttemptId = NewType("AttemptId", str)
 
 Budget: TypeAlias = int | None
-JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+JsonValue = TypeAliasType("JsonValue", "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None")
 JsonObject: TypeAlias = dict[str, JsonValue]
 
 Role = Literal["probe", "escalation", "planner", "judge"]
@@ -25,13 +25,75 @@ VerdictReason = Literal["ok", "truncated", "malformed", "refused", "disagreement
 Status = Literal["accepted", "best_so_far", "failed"]
 CostUnit = Literal["pool", "usd"]
 Capability = Literal["tools", "images", "json", "logprobs"]
+Shape = Literal["text", "json", "calls"]
+
+
+class Image(TypedDict):
+    """A picture in a user's message: an http(s) or data URL, and the place in the text where it stands."""
+
+    at: int
+    url: str
+    detail: NotRequired[str]
+
+
+class ToolCall(TypedDict):
+    """A model's wish to call a tool; ``arguments`` is JSON text as the model wrote it, sound or not."""
+
+    call_id: str
+    name: str
+    arguments: str
 
 
 class Message(TypedDict):
-    """One chat message, as every OpenAI-compatible endpoint reads it."""
+    """One chat message: images stand in a user's, tool calls in an assistant's, and a tool's names the call it answers.
 
-    role: Literal["system", "user", "assistant"]
+    ``served`` names the model that wrote an assistant's message, where that is known: it may still hold the prompt.
+    """
+
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
+    images: NotRequired[list[Image]]
+    tool_calls: NotRequired[list[ToolCall]]
+    tool_call_id: NotRequired[str]
+    served: NotRequired[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """Something that a model may ask to have called; ``parameters`` is the JSON schema of its arguments."""
+
+    name: str
+    description: str
+    parameters: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Toolbox:
+    """The tools of one query.
+
+    Attributes:
+        choice: ``auto``, ``none``, ``required`` (one at least), or the name of the tool that must be called.
+        parallel: whether one answer may hold several calls; none leaves it to the model.
+    """
+
+    tools: tuple[Tool, ...]
+    choice: str = "auto"
+    parallel: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What an answer must be, beyond being right.
+
+    Attributes:
+        toolbox: tools that may or must be called instead of answering in words.
+        schema: a JSON schema that the answer's text must satisfy.
+        stop: texts at which the answer ends.
+    """
+
+    toolbox: Toolbox | None = None
+    schema: JsonObject | None = None
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +101,28 @@ class Query:
     """What the user asks: a list of chat messages; ``text`` is what the router reads of it."""
 
     messages: tuple[Message, ...]
+    form: Form = Form()
 
     @property
     def text(self) -> str:
         """The user's words, in order: what is embedded and shown to planner and judge."""
         return "\n".join(message["content"] for message in self.messages if message["role"] == "user")
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        """What a model must be able to do to read this conversation and to answer in its form."""
+        found: set[Capability] = set()
+        if self.form.toolbox is not None or any(_of_tools(message) for message in self.messages):
+            found.add("tools")
+        if any(message.get("images") for message in self.messages):
+            found.add("images")
+        if self.form.schema is not None:
+            found.add("json")
+        return frozenset(found)
+
+
+def _of_tools(message: Message) -> bool:
+    return message["role"] == "tool" or bool(message.get("tool_calls"))
 
 
 @dataclass(frozen=True, slots=True, order=False)
@@ -102,7 +181,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One executed call, everything it cost included. A failed call is an attempt too, with ``error`` set."""
+    """One executed call, everything it cost included. A failed call is an attempt too, with ``error`` set.
+
+    ``shape`` says what it answered in; ``fault`` what is wrong with that, where the query asked for a form: JSON that
+    does not satisfy its schema, a call of an unknown tool. It is empty for what is sound.
+    """
 
     attempt_id: AttemptId
     role: Role
@@ -116,6 +199,9 @@ class Attempt:
     error: str | None = None
     confidence: float | None = None
     verdict: Verdict | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    shape: Shape = "text"
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,6 +192,7 @@ def _local_endpoint(spec: ModelSpec, servers: LocalServers, parallel: int, on_pr
         concurrency=parallel,
         timeout_s=spec.timeout_s,
         extra_body=spec.extra_body,
+        tools_as_schema=spec.tool_calling == "schema",
     )
 
 
@@ -211,6 +212,7 @@ def _hosted_endpoint(spec: ModelSpec, parallel: int) -> Endpoint:
         timeout_s=spec.timeout_s,
         limit_field=spec.limit_field,
         extra_body=spec.extra_body,
+        tools_as_schema=spec.tool_calling == "schema",
     )
 
 

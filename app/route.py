@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from curveroute.agent.types import Arm, Attempt, Decision, Estimate, Plan, RunId, Status
+from curveroute.agent.types import Arm, Attempt, AttemptId, Decision, Estimate, Plan, RunId, Status, ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +28,7 @@ class Route(BaseModel):
         candidates: every eligible arm with its estimate, best first.
         decisions: what the rule chose at each step, and why every other arm lost.
         restart: in a stream, the text before this piece is void: its connection was lost.
+        tool_calls: what the answer wants to have called, where the query brought tools.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -39,11 +40,18 @@ class Route(BaseModel):
     reason: str = ""
     cost_usd: float = 0.0
     run_id: RunId = RunId("")
+    answer_attempt_id: AttemptId | None = Field(default=None, repr=False)
     attempts: tuple[Attempt, ...] = ()
     candidates: tuple[Estimate, ...] = ()
     plan: Plan | None = None
     decisions: tuple[Decision, ...] = Field(default=(), repr=False)
     restart: bool = Field(default=False, repr=False)
+    tool_calls: tuple[ToolCall, ...] = ()
+
+    @property
+    def served(self) -> Attempt | None:
+        """The attempt whose answer was given; ``None`` in a stream's early pieces."""
+        return next((one for one in self.attempts if one.attempt_id == self.answer_attempt_id), None)
 
     @property
     def arm(self) -> Arm | None:
@@ -60,6 +68,7 @@ class Route(BaseModel):
         later = other.model_dump(exclude_defaults=True, exclude={"answer", "restart", "attempts", "candidates", "plan"})
         kept = {name: getattr(other, name) for name in _WHOLE if getattr(other, name)}
         later.pop("decisions", None)
+        later.pop("tool_calls", None)
         return self.model_copy(update={**later, **kept, "answer": answer, "restart": self.restart or other.restart})
 
     @classmethod
@@ -75,6 +84,8 @@ class Route(BaseModel):
             reason=output["reason"],
             cost_usd=output["cost_usd"],
             run_id=output["run_id"],
+            answer_attempt_id=None if served is None else served.attempt_id,
+            tool_calls=served.tool_calls if served else (),
             attempts=attempts,
             candidates=output["candidates"],
             plan=output["plan"],
@@ -93,10 +104,15 @@ class Route(BaseModel):
             "attempts": [_attempt_json(attempt) for attempt in self.attempts],
             "candidates": [_candidate_json(candidate) for candidate in self.candidates],
             "plan": None if self.plan is None else _plan_json(self.plan),
+            **({"tool_calls": [_call_json(call) for call in self.tool_calls]} if self.tool_calls else {}),
         }
 
 
-_WHOLE = ("attempts", "candidates", "plan", "decisions")
+_WHOLE = ("attempts", "candidates", "plan", "decisions", "tool_calls")
+
+
+def _call_json(call: ToolCall) -> JsonObject:
+    return {"call_id": call["call_id"], "name": call["name"], "arguments": call["arguments"]}
 
 
 def _attempt_json(attempt: Attempt) -> JsonObject:

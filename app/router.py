@@ -133,7 +133,7 @@ class Router(Runnable[Any, Route]):
             input: a string, messages, or a dict with ``messages`` or ``query``.
             config: LangChain's, handed on to the graph.
             overrides: settings of this run: ``tradeoff``, ``max_cost_usd``, ``seconds_usd``, ``max_error``,
-                ``policy``, ``plan``, ``judge``, ``allow``, ``deny``.
+                ``policy``, ``plan``, ``judge``, ``allow``, ``deny``; and ``form``, what the answer must be.
 
         Raises:
             SettingError: an override out of range or unknown.
@@ -236,7 +236,7 @@ def context_with(context: Context, overrides: dict[str, Any]) -> Context:
         SettingError: an unknown setting, or a value out of range.
     """
     known = {
-            "tradeoff", "max_cost_usd", "seconds_usd", "max_error", "policy", "plan", "judge", "allow", "deny",
+            "tradeoff", "max_cost_usd", "seconds_usd", "max_error", "policy", "plan", "judge", "allow", "deny", "form",
         }  # fmt: skip
     unknown = sorted(set(overrides) - known)
     if unknown:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic.json_schema import SkipJsonSchema
 
 from curveroute.agent.errors import SettingError
-from curveroute.agent.types import RunId
+from curveroute.agent.types import Form, RunId
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from curveroute.agent.pool import Pool
     from curveroute.agent.propose import Outlooker
     from curveroute.agent.verify.found import Verifier
+
+_FREE = Form()
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Context:
         judge: let the pool's judge speak when it pays.
         allow: only these models; empty: all.
         deny: none of these models.
+        form: what the answer must be: tools that may be called, a JSON schema, texts at which it ends.
         parts: composed parts; may be bound at build time instead.
         run_id: names the run in the ledger; by default a new id.
     """
@@ -80,6 +83,7 @@ class Context:
     judge: bool = True
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+    form: Annotated[Form, SkipJsonSchema()] = _FREE
     parts: Annotated[object, SkipJsonSchema()] = field(default=None, repr=False)
     run_id: Annotated[RunId | None, SkipJsonSchema()] = None
 
@@ -104,6 +108,8 @@ class Context:
         for name in ("plan", "judge"):
             if not isinstance(getattr(self, name), bool):
                 raise SettingError(f"{name} is {getattr(self, name)!r}; give true or false")
+        if not isinstance(self.form, Form):
+            raise SettingError(f"form is {self.form!r}; give a Form of tools, schema and stop texts")
         for name in ("allow", "deny"):
             object.__setattr__(self, name, _names(name, getattr(self, name)))
 

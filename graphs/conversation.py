@@ -1,11 +1,16 @@
-"""What callers hand in (a string, messages of any LangChain form, a dict) as the conversation that the graph reads."""
+"""What callers hand in (a string, messages of any LangChain form, a dict) as the conversation that the graph reads.
+
+Text stays text; images, tool calls and tool answers come along beside it. What a model thought in between (reasoning
+blocks) is left out: it belongs to the model that thought it.
+"""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from curveroute.agent.errors import QueryError
-from curveroute.agent.types import Message
+from curveroute.agent.types import Image, Message, ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,8 +20,12 @@ if TYPE_CHECKING:
 
     Given: TypeAlias = str | PromptValue | Sequence[Any] | dict[str, Any]
 
-_ROLES = {"human": "user", "ai": "assistant", "system": "system"}
+_ROLES = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool"}
+_PLAIN = ("user", "assistant", "system")
 _KEYS = ("messages", "query", "input", "question")
+_THOUGHTS = frozenset({"reasoning", "thinking", "redacted_thinking", "reasoning_content", "non_standard"})
+_CALLS = frozenset({"tool_use", "tool_call", "function_call", "invalid_tool_call"})  # they stand in `tool_calls` too
+_URL = ("http://", "https://", "data:image/")
 
 
 def conversation_of(given: Given) -> list[Message]:
@@ -27,15 +36,15 @@ def conversation_of(given: Given) -> list[Message]:
             dict with one of ``messages``, ``query``, ``input``, ``question``.
 
     Raises:
-        QueryError: none of these, or a message that is not text.
+        QueryError: none of these; a message with other content than text and images; a tool's answer to no call.
     """
     if isinstance(given, list) and all(_is_plain(message) for message in given):
-        return given
+        return _with_calls_answered(given)
     if isinstance(given, dict):
         return _conversation_in(given)
     if isinstance(given, str):
         return [_checked("user", given)]
-    return [_plain(message) for message in _messages_of(given)]
+    return _with_calls_answered([_plain(message) for message in _messages_of(given)])
 
 
 def _conversation_in(given: dict[str, Any]) -> list[Message]:
@@ -49,10 +58,22 @@ def _conversation_in(given: dict[str, Any]) -> list[Message]:
 
 def _is_plain(message: object) -> bool:
     """Whether a message is already what the graph reads, and nothing more."""
-    if type(message) is not dict or len(message) != len(Message.__annotations__):
+    if type(message) is not dict or message.keys() - Message.__annotations__.keys():
         return False
     role, content = message.get("role"), message.get("content")
-    return role in _ROLES.values() and type(content) is str and _is_unicode(content)
+    if type(content) is not str or not _is_unicode(content):
+        return False
+    return role in _PLAIN if len(message) == 2 else role in _ROLES.values() and _is_rich(message)  # noqa: PLR2004
+
+
+def _is_rich(message: dict[str, Any]) -> bool:
+    """Whether what stands beside the text is in the form that the graph reads; LangChain's own forms are not."""
+    images, calls = message.get("images", []), message.get("tool_calls", [])
+    return (
+        all(type(image) is dict and {"at", "url"} <= image.keys() for image in images)
+        and all(type(call) is dict and call.keys() == ToolCall.__annotations__.keys() for call in calls)
+        and (message["role"] != "tool" or isinstance(message.get("tool_call_id"), str))
+    )
 
 
 def _is_unicode(text: str) -> bool:
@@ -81,9 +102,36 @@ def _plain(message: BaseMessage) -> Message:
     role = _ROLES.get(message.type)
     if role is None:
         raise QueryError(
-            f"a message of type {message.type!r} cannot be routed; give system, user and assistant messages"
+            f"a message of type {message.type!r} cannot be routed; give system, user, assistant and tool messages"
         )
-    return _checked(role, message.content if isinstance(message.content, str) else _text_of(message.content))
+    if isinstance(message.content, str):
+        plain = _checked(role, message.content)
+    else:
+        text, images = _read(message.content, role)
+        plain = _checked(role, text)
+        if images:
+            plain["images"] = images
+    if role == "tool":
+        plain["tool_call_id"] = str(getattr(message, "tool_call_id", ""))
+    if role == "assistant":
+        _add_answer(plain, message)
+    return plain
+
+
+def _add_answer(plain: Message, message: BaseMessage) -> None:
+    """What an assistant's message says beside its text: its calls, and the model that curveroute had it from."""
+    calls = [*getattr(message, "tool_calls", ()), *getattr(message, "invalid_tool_calls", ())]
+    if calls:
+        plain["tool_calls"] = [_call(call) for call in calls]
+    served = message.response_metadata.get("curveroute") or {}
+    if isinstance(served, dict) and isinstance(served.get("model"), str):
+        plain["served"] = served["model"]
+
+
+def _call(call: dict[str, Any]) -> ToolCall:
+    given = call.get("args")
+    arguments = given if isinstance(given, str) else json.dumps(given or {}, ensure_ascii=False)
+    return ToolCall(call_id=str(call.get("id") or ""), name=str(call.get("name") or ""), arguments=arguments)
 
 
 def _checked(role: str, content: str) -> Message:
@@ -92,13 +140,52 @@ def _checked(role: str, content: str) -> Message:
     return cast("Message", {"role": role, "content": content})
 
 
-def _text_of(blocks: Sequence[str | dict[str, Any]]) -> str:
-    texts = []
+def _read(blocks: Sequence[str | dict[str, Any]], role: str) -> tuple[str, list[Image]]:
+    """The text of content blocks, and the images among them with their places in it."""
+    text, images = "", []
     for block in blocks:
+        kind = "text" if isinstance(block, str) else block.get("type")
         if isinstance(block, str):
-            texts.append(block)
-        elif block.get("type") == "text":
-            texts.append(str(block.get("text", "")))
-        else:
-            raise QueryError(f"a message holds {block.get('type')!r} content; only text can be routed so far")
-    return "".join(texts)
+            text += block
+        elif kind == "text":
+            text += str(block.get("text", ""))
+        elif kind in {"image", "image_url"} and role == "user":
+            images.append(_image(block, len(text)))
+        elif kind not in _THOUGHTS and not (kind in _CALLS and role == "assistant"):
+            where = f"a {role} message" if kind in {"image", "image_url"} else "a message"
+            raise QueryError(f"{where} holds {kind!r} content; only text, and images of the user's, can be routed")
+    return text, images
+
+
+def _image(block: dict[str, Any], at: int) -> Image:
+    """One image block, in OpenAI's, LangChain's or Anthropic's form."""
+    detail = None
+    if block["type"] == "image_url":
+        given = block.get("image_url")
+        url = given.get("url") if isinstance(given, dict) else given
+        detail = given.get("detail") if isinstance(given, dict) else None
+    else:
+        inner = block.get("source")
+        source = inner if isinstance(inner, dict) else block
+        data = source.get("base64") or source.get("data")
+        kind = source.get("mime_type") or source.get("media_type")
+        url = f"data:{kind};base64,{data}" if data and kind else source.get("url")
+    if not isinstance(url, str) or not url.startswith(_URL):
+        raise QueryError("an image has no http(s) URL and no data of a kind image/…; give one of them")
+    image = Image(at=at, url=url)
+    if isinstance(detail, str):
+        image["detail"] = detail
+    return image
+
+
+def _with_calls_answered(messages: list[Message]) -> list[Message]:
+    """The messages, when every tool's answer follows the call that it answers."""
+    called: set[str] = set()
+    for message in messages:
+        called |= {call["call_id"] for call in message.get("tool_calls", ())}
+        if message["role"] == "tool" and (name := message.get("tool_call_id", "")) not in called:
+            raise QueryError(
+                f"a tool message answers the call {name!r}, which no assistant message before it makes; keep the "
+                "assistant's message with its tool_calls in the conversation"
+            )
+    return messages

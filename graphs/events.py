@@ -14,7 +14,7 @@ from curveroute.graphs.traces import trace_event
 if TYPE_CHECKING:
     from langgraph.runtime import Runtime
 
-    from curveroute.agent.types import Arm, Attempt, AttemptId, Decision, Estimate, Plan, RunId
+    from curveroute.agent.types import Arm, Attempt, AttemptId, Decision, Estimate, Plan, RunId, ToolCall
     from curveroute.graphs.context import Context
 
 
@@ -65,11 +65,12 @@ class EscalateEvent(TypedDict):
 
 
 class CommitEvent(TypedDict):
-    """The answer, whole."""
+    """The answer, whole: what it says, and the tools that it wants to have called."""
 
     type: Literal["commit"]
     attempt_id: AttemptId | None
     text: str
+    tool_calls: tuple[ToolCall, ...]
 
 
 RunEvent = CandidatesEvent | PlanEvent | ProbeEvent | TokenEvent | VerdictEvent | EscalateEvent | CommitEvent

@@ -21,6 +21,7 @@ from curveroute.agent.probe import ask_arm, cancelled
 from curveroute.agent.review import Panel, review_run
 from curveroute.agent.step import Inquiry, best_attempt, check_knobs, left_usd, next_turn, spent_usd
 from curveroute.agent.types import Attempt, AttemptId, Query, RunId
+from curveroute.agent.verify.form import check_form
 from curveroute.graphs.context import Context, Parts
 from curveroute.graphs.conversation import conversation_of
 from curveroute.graphs.events import emit
@@ -44,10 +45,11 @@ class Nodes:
     async def propose(self, state: State, runtime: Runtime[Context]) -> Update:
         """Embed the query and estimate every eligible arm."""
         context, parts = self._given(runtime)
-        query = Query(tuple(conversation_of(state.get("messages") or [])))
+        query = Query(tuple(conversation_of(state.get("messages") or [])), context.form)
         check_query(query)
+        check_form(query.form)
         check_knobs(parts.outlooker, context)
-        arms = parts.pool.restricted(context.allow, context.deny)
+        arms = parts.pool.restricted(context.allow, context.deny, query.needs)
         vector = (await parts.embedder.embed([query.text]))[0] if parts.outlooker.needs_embedding else None
         candidates = parts.outlooker.estimates(vector, query, arms, context.tradeoff)
         run_id = context.run_id or RunId(uuid.uuid4().hex)
@@ -175,7 +177,15 @@ class Nodes:
             candidates=state["candidates"],
         )
         await parts.ledger.finish_run(state["run_id"], end)
-        emit(runtime, {"type": "commit", "attempt_id": end.answer_attempt_id, "text": end.answer or ""})
+        emit(
+            runtime,
+            {
+                "type": "commit",
+                "attempt_id": end.answer_attempt_id,
+                "text": end.answer or "",
+                "tool_calls": () if best is None else best.tool_calls,
+            },
+        )
         return {
             "status": status,
             "reason": decision.reason,

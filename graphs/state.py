@@ -18,17 +18,22 @@ from curveroute.agent.types import (
     Decision,
     Estimate,
     Flip,
+    Form,
     Message,
     Plan,
     Query,
     Rejection,
     RunId,
     Status,
+    Tool,
+    Toolbox,
     Usage,
     Verdict,
 )
 
-STATE_TYPES = (Arm, Ask, Attempt, Decision, Estimate, Flip, Plan, Query, Rejection, Turn, Usage, Verdict)
+STATE_TYPES = (
+    Arm, Ask, Attempt, Decision, Estimate, Flip, Form, Plan, Query, Rejection, Tool, Toolbox, Turn, Usage, Verdict,
+)  # fmt: skip
 """Every class that a checkpoint of this graph holds: ``JsonPlusSerializer(allowed_msgpack_modules=STATE_TYPES)``.
 
 A serializer without the list warns about each of them. With ``LANGGRAPH_STRICT_MSGPACK=true`` LangGraph finds them by

@@ -9,38 +9,31 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
-import math
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from curveroute.agent.chat.gathering import Gathered, gather, reply_of
+from curveroute.agent.chat.request import call_body
 from curveroute.agent.chat.retry import RetryPolicy, is_ambiguous, is_mendable, retry_after_s
-from curveroute.agent.chat.seam import Call, Reply
+from curveroute.agent.chat.tool_schema import read_tool_reply, with_tools_as_schema
 from curveroute.agent.errors import LocalServerError, ModelCallError, WeightsError
-from curveroute.agent.types import FinishReason, JsonValue, Message, ModelId, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from openai import APIConnectionError, AsyncOpenAI
-    from openai.types import CompletionUsage
-    from openai.types.chat import ChatCompletionChunk
 
-_FINISH: dict[str, FinishReason] = {
-    "stop": "stop",
-    "length": "length",
-    "content_filter": "content_filter",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-}
+    from curveroute.agent.chat.seam import Call, Reply
+    from curveroute.agent.types import JsonValue, ModelId
+
 _CLIENT_MODULES = ("openai", "httpx2", "openai.resources.chat.completions")  # the last for the first request
 _CONNECT_TIMEOUT_S = 10.0
 # Servers close idle connections after five seconds; a request sent into that moment is lost, so ours are closed before.
 _IDLE_S = 2.0
 _LONGEST_REASON = 600
 _HIDDEN = "[the key]"
-_TEMPLATE_TOKENS_PER_MESSAGE = 16
 _NEVER_SENT = frozenset(
     {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol", "LocalProtocolError"}
 )
@@ -63,6 +56,7 @@ class Endpoint:
         reuse: keep connections open between requests. llama.cpp's server drops a reused connection now and then, and a
             new one costs nothing on this machine, so its endpoints do not.
         extra_body: further fields of the request.
+        tools_as_schema: describe tools in the prompt and hold the answer to a schema, instead of handing them over.
     """
 
     locate: Callable[[], Awaitable[str]]
@@ -76,22 +70,13 @@ class Endpoint:
     limit_field: str = "max_tokens"
     reuse: bool = True
     extra_body: Mapping[str, JsonValue] = field(default_factory=dict)
+    tools_as_schema: bool = False
 
 
 @dataclass(slots=True)
 class _PerLoop:
     clients: dict[tuple[str, str], AsyncOpenAI] = field(default_factory=dict, repr=False)
     slots: dict[ModelId, asyncio.Semaphore] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Gathered:
-    """A reply in the making."""
-
-    text: list[str] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    finish: FinishReason | None = None
-    usage: CompletionUsage | None = None
 
 
 class OpenAIChat:
@@ -125,6 +110,22 @@ class OpenAIChat:
         endpoint = self._endpoints.get(call.arm.model)
         if endpoint is None:
             raise ModelCallError(f"model {call.arm.model!r} has no endpoint in this pool")
+        if not endpoint.tools_as_schema:
+            return await self._complete(endpoint, call, on_token, may_resend)
+        silent = call.toolbox is not None  # its words stand inside JSON until it is whole
+        reply = await self._complete(endpoint, with_tools_as_schema(call), None if silent else on_token, may_resend)
+        reply = read_tool_reply(call, reply)
+        if silent and reply.text and on_token is not None:
+            on_token(reply.text)
+        return reply
+
+    async def _complete(
+        self,
+        endpoint: Endpoint,
+        call: Call,
+        on_token: Callable[[str], None] | None,
+        may_resend: Callable[[], bool] | None,
+    ) -> Reply:
         lost, tried, revived = 0, 0, False
         async with self._slot(call.arm.model, endpoint):
             started = self._clock()
@@ -132,7 +133,7 @@ class OpenAIChat:
                 tried += 1
                 try:
                     gathered = await self._request(endpoint, call, on_token)
-                    return _reply(call, gathered, self._clock() - started, lost)
+                    return reply_of(call, gathered, self._clock() - started, lost)
                 except _Failed as failure:
                     lost += failure.ambiguous
                     wait = self._next_wait(failure, tried, may_resend)
@@ -157,15 +158,15 @@ class OpenAIChat:
             return None
         return wait
 
-    async def _request(self, endpoint: Endpoint, call: Call, on_token: Callable[[str], None] | None) -> _Gathered:
+    async def _request(self, endpoint: Endpoint, call: Call, on_token: Callable[[str], None] | None) -> Gathered:
         """One request, streamed so that a cancel or a lost reader stops the server at once."""
-        gathered = _Gathered()
+        gathered = Gathered()
         client = await self._client(endpoint)
         try:
             async with asyncio.timeout(endpoint.timeout_s):
                 stream = await client.chat.completions.create(**_body(endpoint, call))
                 async with stream:
-                    await _gather(stream, gathered, on_token)
+                    await gather(stream, gathered, on_token)
         except Exception as error:
             failure = _failure(error, endpoint, client.api_key, streamed=_was_told(gathered, on_token))
             if failure is None:
@@ -266,92 +267,14 @@ async def _revive(revive: Callable[[], Awaitable[None]], lost: int) -> None:
 def _body(endpoint: Endpoint, call: Call) -> dict[str, Any]:
     from openai import Timeout
 
-    body: dict[str, Any] = {
-        "timeout": Timeout(endpoint.timeout_s, connect=min(_CONNECT_TIMEOUT_S, endpoint.timeout_s)),
-        "model": endpoint.served_as,
-        "messages": [{"role": message["role"], "content": _encodable(message)} for message in call.messages],
-        endpoint.limit_field: call.max_tokens,
-        "temperature": call.temperature,
-        "seed": call.sample,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    if endpoint.logprobs:
-        body["logprobs"] = True
-    if call.schema is not None:
-        body["response_format"] = {
-            "type": "json_schema",
-            "json_schema": {"name": "answer", "strict": True, "schema": call.schema},
-        }
+    body = call_body(call, served_as=endpoint.served_as, limit_field=endpoint.limit_field, logprobs=endpoint.logprobs)
+    body["timeout"] = Timeout(endpoint.timeout_s, connect=min(_CONNECT_TIMEOUT_S, endpoint.timeout_s))
     if endpoint.extra_body:
         body["extra_body"] = dict(endpoint.extra_body)
     return body
 
 
-async def _gather(
-    stream: AsyncIterator[ChatCompletionChunk], gathered: _Gathered, on_token: Callable[[str], None] | None
-) -> None:
-    async for chunk in stream:
-        if chunk.usage is not None:
-            gathered.usage = chunk.usage
-        for choice in chunk.choices or ():
-            piece = (choice.delta.content or "") if choice.delta else ""
-            if piece:
-                gathered.text.append(piece)
-                if on_token is not None:
-                    on_token(piece)
-            if choice.logprobs is not None and choice.logprobs.content:
-                gathered.logprobs.extend(token.logprob for token in choice.logprobs.content)
-            if choice.finish_reason is not None:
-                gathered.finish = _FINISH.get(choice.finish_reason, "stop")
-
-
-def _reply(call: Call, gathered: _Gathered, latency_s: float, lost: int) -> Reply:
-    text = _joined(gathered.text)
-    return Reply(
-        text=text,
-        usage=_usage(call, gathered, text),
-        finish_reason=gathered.finish or "stop",
-        latency_s=latency_s,
-        confidence=_confidence(gathered.logprobs),
-        lost_tries=lost,
-    )
-
-
-def _usage(call: Call, gathered: _Gathered, text: str) -> Usage:
-    """The server's counts; where it gives none, what a call may have used at most.
-
-    No tokenizer makes more tokens than bytes, and what was hidden (reasoning) ends at the token limit.
-    """
-    usage = gathered.usage
-    size = sum(len(_encodable(message).encode()) + _TEMPLATE_TOKENS_PER_MESSAGE for message in call.messages)
-    longest = call.max_tokens if gathered.finish == "length" else min(len(text.encode()), call.max_tokens)
-    sent = _count(getattr(usage, "prompt_tokens", None), size)
-    details = getattr(usage, "prompt_tokens_details", None)
-    cached = _count(getattr(details, "cached_tokens", None), 0)
-    return Usage(sent, _count(getattr(usage, "completion_tokens", None), longest), min(cached, sent))
-
-
-def _count(given: object, otherwise: int) -> int:
-    return given if isinstance(given, int) and given >= 0 else otherwise
-
-
-def _encodable(message: Message) -> str:
-    """The message's text without lone surrogates, which no request can carry."""
-    return message["content"].encode("utf-8", "replace").decode()
-
-
-def _joined(pieces: list[str]) -> str:
-    """The pieces as one text; a character that was cut between two is whole again, half of one is replaced."""
-    return "".join(pieces).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _confidence(logprobs: list[float]) -> float | None:
-    known = [value for value in logprobs if math.isfinite(value)]
-    return math.exp(min(sum(known) / len(known), 0.0)) if known else None
-
-
-def _was_told(gathered: _Gathered, on_token: Callable[[str], None] | None) -> bool:
+def _was_told(gathered: Gathered, on_token: Callable[[str], None] | None) -> bool:
     """Whether someone has seen a part of the answer, so that another try cannot take its place."""
     return on_token is not None and bool(gathered.text)
 

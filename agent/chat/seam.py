@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from curveroute.agent.types import Arm, FinishReason, JsonObject, Message, Usage
+    from curveroute.agent.types import Arm, FinishReason, JsonObject, Message, Toolbox, ToolCall, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ class Call:
         sample: which of several answers to the same prompt this is; also the seed.
         temperature: sampling temperature; 0 takes the likeliest token.
         schema: a JSON schema that the answer must satisfy.
+        toolbox: tools that the model may or must call.
+        stop: texts at which the answer ends.
     """
 
     arm: Arm
@@ -37,6 +39,8 @@ class Call:
     sample: int = 0
     temperature: float = 0.0
     schema: JsonObject | None = None
+    toolbox: Toolbox | None = None
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class Reply:
         latency_s: seconds from sending to the last token, retries included.
         confidence: geometric mean of the tokens' probabilities, where the server gives them.
         lost_tries: requests that may have been billed although no answer came back.
+        tool_calls: what the model wants to have called, as it wrote it.
     """
 
     text: str
@@ -58,6 +63,7 @@ class Reply:
     latency_s: float
     confidence: float | None = None
     lost_tries: int = 0
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 class Chat(Protocol):

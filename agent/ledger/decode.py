@@ -18,6 +18,7 @@ from curveroute.agent.types import (
     Plan,
     PredictorOrigin,
     RunId,
+    ToolCall,
     Usage,
     Verdict,
 )
@@ -69,9 +70,18 @@ def attempt_record(row: AttemptRow, verdict: Verdict | None) -> AttemptRecord:
         error=row.error,
         confidence=row.confidence,
         verdict=verdict,
+        **_formed(row.formed),
     )
     prices = (row.input_price, row.output_price, row.cached_input_price)
     return AttemptRecord(row.seq, attempt, prices, row.created_at, _collected(row))
+
+
+def _formed(item: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The form of an answer; rows of before forms were known have none, as plain words have none."""
+    if item is None:
+        return {}
+    calls = tuple(cast("ToolCall", dict(call)) for call in item["tool_calls"])
+    return {"shape": item["shape"], "fault": item["fault"], "tool_calls": calls}
 
 
 def verdict_record(row: VerdictRow) -> VerdictRecord:

@@ -19,7 +19,7 @@ from curveroute.agent.ledger.losers import losers_json
 
 if TYPE_CHECKING:
     from curveroute.agent.ledger.events import Collected, RunSettings, Totals
-    from curveroute.agent.types import Arm, Attempt, Decision, Estimate, Flip, JsonObject, Plan, RunId
+    from curveroute.agent.types import Arm, Attempt, Decision, Estimate, Flip, JsonObject, JsonValue, Plan, RunId
 
 Operation = Literal["start", "attempt", "verdict", "decision", "finish", "finish_summed"]
 Values: TypeAlias = dict[str, Any]
@@ -114,8 +114,17 @@ def _attempt(run_id: RunId, event: AttemptMade, now: datetime) -> Values:
         "latency_s": _finite("latency_s", attempt.latency_s),
         "error": None if attempt.error is None else _SECRET.sub("[key]", clean(attempt.error)),
         "confidence": None if attempt.confidence is None else _finite("confidence", attempt.confidence),
+        "formed": _formed_json(attempt),
         **_collected_columns(event.collected),
     }
+
+
+def _formed_json(attempt: Attempt) -> JsonObject | None:
+    """What an answer in JSON or tool calls was; nothing for plain words."""
+    if attempt.shape == "text":
+        return None
+    calls: list[JsonValue] = [{key: clean(str(value)) for key, value in call.items()} for call in attempt.tool_calls]
+    return {"shape": attempt.shape, "fault": clean(attempt.fault), "tool_calls": calls}
 
 
 def _usage_columns(attempt: Attempt) -> Values:

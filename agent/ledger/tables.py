@@ -102,6 +102,7 @@ class AttemptRow(LedgerTable, table=True):
     quality: float | None = None
     reference: str | None = None
     prompt_style: str | None = None
+    formed: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
 
 
 class VerdictRow(LedgerTable, table=True):

@@ -8,23 +8,34 @@ template's marks.
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from curveroute.agent.errors import PoolError, QueryError
-from curveroute.agent.types import Arm, Budget, Message, ModelId, Query, Usage
+from curveroute.agent.errors import CapabilityError, PoolError, QueryError
+from curveroute.agent.types import Arm, Budget, Capability, Message, ModelId, Query, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from curveroute.agent.pool.spec import BudgetSpec, ModelSpec, PoolSpec, PriceSpec
+    from curveroute.agent.types import Form
 
 _CHARS_PER_TOKEN = 4
 _TEMPLATE_TOKENS = 64
 _TEMPLATE_TOKENS_PER_MESSAGE = 16
 _USUAL_TEMPLATE_TOKENS_PER_MESSAGE = 5
 _PER_MILLION = 1e-6
+_CAPABILITIES: dict[Capability, str] = {
+    "tools": "call tools",
+    "images": "see images",
+    "json": "keep to a JSON schema",
+    "logprobs": "tell token probabilities",
+}
+_FORMED_STYLE = "Use at most {tokens} tokens."
+_TOOL_FRAME = 96  # characters around one tool's definition
+_TOOLBOX_FRAME = 512  # and around all of them
 
 
 class Pool:
@@ -75,17 +86,31 @@ class Pool:
                 f"unknown model {name!r} in pool {self.name!r}; it has: {', '.join(self._models)}"
             ) from None
 
-    def restricted(self, allow: Iterable[str] = (), deny: Iterable[str] = ()) -> tuple[Arm, ...]:
-        """The arms whose model is allowed (all when ``allow`` is empty) and not denied.
+    def restricted(
+        self, allow: Iterable[str] = (), deny: Iterable[str] = (), needs: frozenset[Capability] = frozenset()
+    ) -> tuple[Arm, ...]:
+        """The arms whose model is allowed (all when ``allow`` is empty), not denied, and able to do what is needed.
 
         Raises:
-            PoolError: an unknown model, or nothing left.
+            PoolError: an unknown model, or nothing left by the lists.
+            CapabilityError: models are left, and none of them can do what is needed.
         """
         allowed, denied = {self.model(name).id for name in allow}, {self.model(name).id for name in deny}
         arms = tuple(arm for arm in self.arms if (not allowed or arm.model in allowed) and arm.model not in denied)
         if not arms:
             raise PoolError(f"no arm of pool {self.name!r} is left by the allow and deny lists; loosen them")
-        return arms
+        able = tuple(arm for arm in arms if needs <= self.model(arm.model).capabilities) if needs else arms
+        if not able:
+            raise CapabilityError(self._unable(needs, tuple(dict.fromkeys(arm.model for arm in arms))))
+        return able
+
+    def _unable(self, needs: frozenset[Capability], models: Iterable[ModelId]) -> str:
+        wanted = " and ".join(words for need, words in _CAPABILITIES.items() if need in needs)
+        have = "; ".join(f"{name}: {', '.join(sorted(self.model(name).capabilities)) or 'none'}" for name in models)
+        return (
+            f"the query needs a model that can {wanted}, and of pool {self.name!r} none that is allowed can "
+            f"({have}); choose another pool, or add the capability to its file if a model has it"
+        )
 
     def prices(self, model: str) -> tuple[float, float, float]:
         """USD per million input, output and cached input tokens."""
@@ -125,18 +150,23 @@ class Pool:
     def messages(self, query: Query, arm: Arm) -> tuple[Message, ...]:
         """What is sent for this arm: a system message, the conversation, and the budget as an instruction.
 
-        The instruction comes last, so that the arms of one model share the longest possible prompt prefix.
+        The instruction comes last, so that the arms of one model share the longest possible prompt prefix. Where the
+        query settles the form (tools, a schema), the budget's own style would contradict it: only its number goes out.
         """
-        style = self._budgets[arm.budget].style
-        if arm.budget is not None:
-            style = style.replace("{tokens}", str(arm.budget))
         conversation = list(query.messages)
+        style = self._style(arm.budget, formed=query.form.toolbox is not None or query.form.schema is not None)
         if not any(message["role"] == "system" for message in conversation):
             conversation.insert(0, Message(role="system", content=self.spec.system))
         last = max(index for index, message in enumerate(conversation) if message["role"] == "user")
         asked = conversation[last]["content"].rstrip()
-        conversation[last] = Message(role="user", content=f"{asked}\n\n{style}" if style else asked)
+        conversation[last] = {**conversation[last], "content": f"{asked}\n\n{style}" if style else asked}
         return tuple(conversation)
+
+    def _style(self, budget: Budget, *, formed: bool) -> str:
+        if budget is None:
+            return "" if formed else self._budgets[budget].style
+        style = _FORMED_STYLE if formed else self._budgets[budget].style
+        return style.replace("{tokens}", str(budget))
 
     def style_name(self, budget: Budget) -> str:
         """The name of the prompt style of a budget, as recorded in tables."""
@@ -162,9 +192,12 @@ class Pool:
 
 
 def input_tokens_prior(messages: Sequence[Message]) -> int:
-    """About how many tokens a prompt has: ASCII characters / 4, one for each other character, the template's marks."""
-    characters = sum(len(message["content"]) for message in messages)
-    ascii_only = sum(len(message["content"].encode("ascii", "ignore")) for message in messages)
+    """About how many tokens a prompt has: ASCII characters / 4, one for each other character, the template's marks.
+
+    Images are not counted; what they are billed as depends on the model (:func:`images_in`).
+    """
+    characters = sum(map(len, _texts(messages)))
+    ascii_only = sum(len(text.encode("ascii", "ignore")) for text in _texts(messages))
     return (
         math.ceil(ascii_only / _CHARS_PER_TOKEN)
         + (characters - ascii_only)
@@ -173,16 +206,49 @@ def input_tokens_prior(messages: Sequence[Message]) -> int:
 
 
 def input_tokens_bound(messages: Sequence[Message]) -> int:
-    """A number of tokens that the prompt cannot exceed, whatever the tokenizer."""
-    size = sum(len(message["content"].encode("utf-8", "surrogatepass")) for message in messages)
-    return size + _TEMPLATE_TOKENS + _TEMPLATE_TOKENS_PER_MESSAGE * len(messages)
+    """A number of tokens that the prompt cannot exceed, whatever the tokenizer; images are not counted."""
+    size = sum(len(text.encode("utf-8", "surrogatepass")) for text in _texts(messages))
+    return size + _TEMPLATE_TOKENS + _TEMPLATE_TOKENS_PER_MESSAGE * (len(messages) + sum(map(_calls_in, messages)))
+
+
+def images_in(messages: Sequence[Message]) -> int:
+    """How many images a prompt holds."""
+    return sum(len(message["images"]) for message in messages if "images" in message)
+
+
+def form_tokens(form: Form) -> tuple[int, int]:
+    """What tools and schema add to a prompt: about how many tokens, and at most how many.
+
+    Tools may go out twice, in the prompt and as a schema that calls must satisfy.
+    """
+    size = 0 if form.schema is None else len(json.dumps(form.schema))
+    if form.toolbox is None:
+        return size // _CHARS_PER_TOKEN, size
+    tools = sum(
+        len(json.dumps(tool.parameters)) + len(tool.name.encode()) + len(tool.description.encode()) + _TOOL_FRAME
+        for tool in form.toolbox.tools
+    )
+    return (size + tools + _TOOLBOX_FRAME) // _CHARS_PER_TOKEN, size + 2 * (tools + _TOOLBOX_FRAME)
 
 
 def check_query(query: Query) -> None:
     """Refuse a query that asks nothing.
 
     Raises:
-        QueryError: no user message with text in it.
+        QueryError: no user message with text or an image in it.
     """
-    if not query.text.strip():
+    if not query.text.strip() and not images_in(query.messages):
         raise QueryError("the query is empty; give at least one user message with text in it")
+
+
+def _texts(messages: Sequence[Message]) -> Iterator[str]:
+    """All that a prompt says: the messages' texts, and the calls that assistants made."""
+    for message in messages:
+        yield message["content"]
+        for call in message.get("tool_calls", ()):
+            yield call["name"]
+            yield call["arguments"]
+
+
+def _calls_in(message: Message) -> int:
+    return len(message.get("tool_calls", ()))

@@ -18,6 +18,7 @@ TokensPerSecond = Annotated[float, Field(gt=0, le=10_000_000, allow_inf_nan=Fals
 SETTLED = frozenset(
     {"model", "messages", "max_tokens", "max_completion_tokens", "n", "best_of", "stream", "stream_options"}
     | {"response_format", "seed", "temperature", "logprobs", "extra_body"}
+    | {"tools", "tool_choice", "parallel_tool_calls", "stop"}
 )
 """What curveroute settles in every request itself: a pool that could change it could break a run's cap."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=120)]
@@ -108,6 +109,10 @@ class ModelSpec(_Strict):
         speed: how long a call is expected to take.
         prior: expected quality by budget, for when no predictor knows this model.
         extra_body: further fields of every request to this model, as its endpoint wants them; none of ``SETTLED``.
+        tool_calling: ``"native"`` hands tools to the endpoint; ``"schema"`` describes them in the prompt and holds the
+            answer to a JSON schema of calls, for small models that do not keep to their template.
+        image_tokens: what one image is billed as at most; a cap holds as far as this does.
+        cache_from: prompts of fewer tokens than this are never held in the provider's cache.
     """
 
     id: Name
@@ -127,6 +132,9 @@ class ModelSpec(_Strict):
     prior: tuple[CurvePoint, ...] = ()
     weights: WeightsSpec | None = None
     extra_body: dict[str, JsonValue] = Field(default_factory=dict)
+    tool_calling: Literal["native", "schema"] = "native"
+    image_tokens: Tokens = 4000
+    cache_from: Tokens = 1024
 
     @field_validator("endpoint")
     @classmethod

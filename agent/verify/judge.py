@@ -14,7 +14,7 @@ from curveroute.agent.errors import CapTooSmall
 from curveroute.agent.fence import fenced
 from curveroute.agent.pool.pool import input_tokens_prior
 from curveroute.agent.probe import Ask, ask_model, request_bounds
-from curveroute.agent.types import Arm, Attempt, AttemptId, JsonObject, JsonValue, Message, ModelId, Query, Usage
+from curveroute.agent.types import Arm, Attempt, AttemptId, Form, JsonObject, JsonValue, Message, ModelId, Query, Usage
 from curveroute.agent.verify.judgement import (
     PAIR,
     SINGLE,
@@ -162,7 +162,8 @@ def _requests(
         orders = ((attempt, rival), (rival, attempt))
         prompts, schema = [comparison_messages(query, a, b, criteria) for a, b in orders], _schema(PAIR)
     return tuple(
-        _Request(messages, schema, request_bounds(pool, arm, messages, schema).cost_usd) for messages in prompts
+        _Request(messages, schema, request_bounds(pool, arm, messages, Form(schema=schema)).cost_usd)
+        for messages in prompts
     )
 
 

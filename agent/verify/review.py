@@ -83,7 +83,7 @@ def _signals(hearing: Hearing, place: int) -> dict[str, float]:
 def _why(one: Answered, signals: Mapping[str, float], score: float, said: str) -> tuple[VerdictReason, str]:
     seen: tuple[tuple[bool, VerdictReason, str], ...] = (
         (one.refused, "refused", "it declines to answer"),
-        (one.malformed, "malformed", "empty, or not in the form that the query asks for"),
+        (one.malformed, "malformed", one.fault or "empty, or not in the form that the query asks for"),
         (one.truncated, "truncated", "the token limit cut it off"),
         (not one.answer, "malformed", "it claims nothing"),
     )

@@ -32,11 +32,29 @@ class Answered:
     malformed: bool
     refused: bool
     confidence: float | None
+    fault: str = ""
+    """What is wrong with its form, where the query asked for one."""
 
 
 def read_attempt(attempt: Attempt, query_text: str) -> Answered:
     """What one attempt says, by the deterministic checks alone."""
+    if attempt.shape != "text":
+        return _read_formed(attempt)
     return read_answer(attempt.arm, attempt.text, attempt.answer, attempt.finish_reason, attempt.confidence, query_text)
+
+
+def _read_formed(attempt: Attempt) -> Answered:
+    """An answer in JSON or tool calls: its form was checked when it came, and is no matter of words."""
+    truncated = attempt.finish_reason == "length" and bool(attempt.fault)
+    return Answered(
+        arm=attempt.arm,
+        answer=attempt.answer or "",
+        truncated=truncated,
+        malformed=bool(attempt.fault) and not truncated,
+        refused=attempt.finish_reason == "content_filter" or (bool(attempt.fault) and looks_refused(attempt.text)),
+        confidence=attempt.confidence,
+        fault=attempt.fault,
+    )
 
 
 @lru_cache(maxsize=64)  # a run reads all its answers again whenever another one comes in

@@ -14,7 +14,7 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable, RunnableLambda
 
 from curveroute import Router
-from curveroute.agent.errors import QueryError, SettingError
+from curveroute.agent.errors import CapabilityError, QueryError, SettingError
 from curveroute.agent.ledger import NullLedger
 from curveroute.portal import PORTAL
 
@@ -99,7 +99,7 @@ def test_a_conversation_reaches_the_model_whole(house: type[House]) -> None:
 
 
 def test_an_image_is_refused_in_words(router: Router) -> None:
-    with pytest.raises(QueryError, match="'image_url' content; only text"):
+    with pytest.raises(CapabilityError, match="a model that can see images, and of pool 'toy' none"):
         router.invoke([HumanMessage([{"type": "image_url", "image_url": {"url": "https://x.example/a.png"}}])])
 
 

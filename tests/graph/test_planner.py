@@ -11,7 +11,7 @@ import pytest
 from curveroute.agent.chat.seam import Reply
 from curveroute.agent.ledger import Ledger
 from curveroute.agent.probe import request_bounds
-from curveroute.agent.types import Usage
+from curveroute.agent.types import Form, Usage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -180,7 +180,7 @@ def test_a_planner_that_spends_its_all_still_leaves_an_answer(house: type[House]
     pool = house.pool(**SETTINGS)
 
     def dearest(call: Call) -> Any:
-        most = request_bounds(pool, call.arm, call.messages, call.schema)
+        most = request_bounds(pool, call.arm, call.messages, Form(schema=call.schema))
         text = "Answer: Lisbon" if call.schema is None else plan
         return Reply(text, Usage(most.input_tokens, most.output_tokens), "stop", 0.1)
 

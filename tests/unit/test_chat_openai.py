@@ -27,7 +27,8 @@ MODEL = ModelId("small")
 KEY = "sk-very-secret-1234567890"
 MESSAGES = (Message(role="system", content="Be brief."), Message(role="user", content="2+2?\n\nUse at most 20 tokens."))
 CALL = Call(Arm(MODEL, 20), MESSAGES, 20, "2+2?")
-SCHEMA: Any = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+OPEN: Any = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+SCHEMA: Any = {**OPEN, "additionalProperties": False}
 
 
 def endpoint_at(url: str, **changes: Any) -> Endpoint:
@@ -87,6 +88,17 @@ async def test_a_schema_goes_out_as_a_strict_response_format(
     assert sent["type"] == "json_schema"
     assert sent["json_schema"]["schema"] == SCHEMA
     assert sent["json_schema"]["strict"] is True
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [OPEN, {**SCHEMA, "required": []}, {"type": "array", "items": OPEN}, {**SCHEMA, "properties": {"a": OPEN}}],
+)
+async def test_a_schema_that_endpoints_refuse_as_strict_goes_out_without_the_word(
+    server: OpenAIServer, chat_with: Callable[..., OpenAIChat], schema: Any
+) -> None:
+    await chat_with().complete(replace(CALL, schema=schema))
+    assert server.seen[0].body["response_format"]["json_schema"]["strict"] is False
 
 
 async def test_confidence_is_the_geometric_mean_of_the_tokens_probabilities(
