@@ -59,7 +59,8 @@ def request_bounds(pool: Pool, arm: Arm, messages: tuple[Message, ...], form: Fo
     images = images_in(messages) * pool.model(arm.model).image_tokens
     prior, bound = form_tokens(form)
     input_bound = input_tokens_bound(messages) + images + bound
-    limit = max(pool.output_limit(arm, input_tokens_prior(messages) + images + prior), 1)
+    room = pool.output_limit(arm, input_tokens_prior(messages) + images + prior)
+    limit = max(room if form.max_tokens is None else min(room, form.max_tokens), 1)
     return Bounds(input_bound, limit, pool.worst_case_usd(arm, input_bound, limit))
 
 

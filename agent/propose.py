@@ -115,6 +115,8 @@ class Outlooker:
             PredictorError: no arm that can read the query has a finite estimate.
         """
         quality, tokens, std = self._expected(vector)
+        if query.form.max_tokens is not None:
+            tokens = np.minimum(tokens, query.form.max_tokens)
         prompts, at = self._prompts(query), self.places(arms)
         if not prompts.can_read[at].any():
             raise QueryError(
@@ -232,7 +234,8 @@ def _prompts(pool: Pool, tariff: _Tariff, pace: _Pace, query: Query) -> _Prompts
     formed = form_tokens(query.form)
     prior, bound = prior + images + formed[0], bound + images + formed[1]
     room = tariff.window - prior
-    limit = np.maximum(np.minimum(room, tariff.most_output), 1.0)
+    longest = np.inf if query.form.max_tokens is None else query.form.max_tokens
+    limit = np.maximum(np.minimum(np.minimum(room, tariff.most_output), longest), 1.0)
     worst = USD_PER_PRICE * (bound * tariff.dearest_input + limit * tariff.output)
     reading = pace.first + prior * pace.input
     held = _held(pool, tariff, query, prior)

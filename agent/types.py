@@ -89,11 +89,13 @@ class Form:
         toolbox: tools that may or must be called instead of answering in words.
         schema: a JSON schema that the answer's text must satisfy.
         stop: texts at which the answer ends.
+        max_tokens: output tokens at most, whatever the arm's budget; none: the budget alone counts.
     """
 
     toolbox: Toolbox | None = None
     schema: JsonObject | None = None
     stop: tuple[str, ...] = ()
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from curveroute.agent.errors import CurverouteError, RunError, SetupError
     from curveroute.agent.types import Arm, Attempt, Estimate, Plan, Verdict
+    from curveroute.chat import RouterChat
     from curveroute.route import Route
     from curveroute.router import Router
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Router": "curveroute.router",
+    "RouterChat": "curveroute.chat",
     "Route": "curveroute.route",
     "Arm": "curveroute.agent.types",
     "Attempt": "curveroute.agent.types",
@@ -37,6 +39,7 @@ __all__ = [
     "Plan",
     "Route",
     "Router",
+    "RouterChat",
     "RunError",
     "SetupError",
     "Verdict",

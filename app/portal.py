@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future, wait
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import AsyncGenerator, Coroutine, Generator
 
 T = TypeVar("T")
+_END = object()
 
 
 class Portal:
@@ -42,6 +43,14 @@ class Portal:
                 wait([outcome])
             raise
 
+    def each(self, items: AsyncGenerator[T, None]) -> Generator[T]:
+        """The items of an asynchronous generator; closing this closes it, and waits until it has cleaned up."""
+        try:
+            while (found := self.call(_next(items))) is not _END:
+                yield cast("T", found)
+        finally:
+            self.call(items.aclose())
+
     def _running(self) -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
         with self._lock:
             if self._loop is None or self._thread is None or not self._thread.is_alive():  # a forked child has none
@@ -49,6 +58,10 @@ class Portal:
                 self._thread = threading.Thread(target=self._loop.run_forever, name="curveroute-portal", daemon=True)
                 self._thread.start()
             return self._loop, self._thread
+
+
+async def _next(items: AsyncGenerator[T, None]) -> T | object:
+    return await anext(items, _END)
 
 
 def _start(

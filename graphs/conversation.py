@@ -123,7 +123,7 @@ def _add_answer(plain: Message, message: BaseMessage) -> None:
     calls = [*getattr(message, "tool_calls", ()), *getattr(message, "invalid_tool_calls", ())]
     if calls:
         plain["tool_calls"] = [_call(call) for call in calls]
-    served = message.response_metadata.get("curveroute") or {}
+    served = message.response_metadata.get("route") or {}
     if isinstance(served, dict) and isinstance(served.get("model"), str):
         plain["served"] = served["model"]
 

@@ -16,7 +16,7 @@ from langgraph.types import Overwrite
 from curveroute.agent.errors import CapTooSmall
 from curveroute.agent.ledger.events import AttemptMade, RunEnd, RunSettings, RunStart, Totals, VerdictGiven
 from curveroute.agent.plan import make_plan, ranking_plan, read_plan
-from curveroute.agent.pool.pool import check_query
+from curveroute.agent.pool.pool import check_query, within
 from curveroute.agent.probe import ask_arm, cancelled
 from curveroute.agent.review import Panel, review_run
 from curveroute.agent.step import Inquiry, best_attempt, check_knobs, left_usd, next_turn, spent_usd
@@ -49,7 +49,8 @@ class Nodes:
         check_query(query)
         check_form(query.form)
         check_knobs(parts.outlooker, context)
-        arms = parts.pool.restricted(context.allow, context.deny, query.needs)
+        allowed = parts.pool.restricted(context.allow, context.deny, query.needs)
+        arms = within(allowed, query.form.max_tokens)
         vector = (await parts.embedder.embed([query.text]))[0] if parts.outlooker.needs_embedding else None
         candidates = parts.outlooker.estimates(vector, query, arms, context.tradeoff)
         run_id = context.run_id or RunId(uuid.uuid4().hex)

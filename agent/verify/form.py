@@ -29,8 +29,10 @@ def check_form(form: Form) -> None:
     """Refuse what no answer could satisfy, before anything is asked.
 
     Raises:
-        QueryError: a schema that is none, two tools of one name, a choice that names no tool.
+        QueryError: a limit below 1, a schema that is none, two tools of one name, a choice that names no tool.
     """
+    if form.max_tokens is not None and form.max_tokens < 1:
+        raise QueryError(f"max_tokens is {form.max_tokens}; give at least 1, or leave it out")
     if form.schema is not None:
         _checked_schema("the answer's schema", form.schema)
     toolbox = form.toolbox

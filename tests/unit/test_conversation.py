@@ -152,6 +152,6 @@ def test_thoughts_of_another_model_are_left_out() -> None:
 
 
 def test_the_model_that_served_a_turn_is_known_by_what_curveroute_wrote_there() -> None:
-    ours = AIMessage("Hello.", response_metadata={"model_name": "x", "curveroute": {"model": "small"}})
+    ours = AIMessage("Hello.", response_metadata={"model_name": "x", "route": {"model": "small"}})
     others = AIMessage("Hello.", response_metadata={"model_name": "gpt"})
     assert [message.get("served") for message in conversation_of([ours, others])] == ["small", None]

@@ -17,6 +17,7 @@ PACKAGES = [
     "curveroute.agent.ledger",
     "curveroute.agent.pool",
     "curveroute.agent.predictor",
+    "curveroute.chat",
     "curveroute.cli",
     "curveroute.graphs",
 ]
@@ -33,8 +34,8 @@ def test_every_name_that_a_package_offers_is_there(package: str) -> None:
 
 def test_the_face_is_small_and_stable() -> None:
     assert set(curveroute.__all__) == {
-        "Arm", "Attempt", "CurverouteError", "Estimate", "Plan", "Route", "Router", "RunError", "SetupError",
-        "Verdict", "__version__",
+        "Arm", "Attempt", "CurverouteError", "Estimate", "Plan", "Route", "Router", "RouterChat", "RunError",
+        "SetupError", "Verdict", "__version__",
     }  # fmt: skip
     assert set(curveroute.__all__) <= set(dir(curveroute))
     assert curveroute.__version__ == version("curveroute")

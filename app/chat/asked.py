@@ -1,0 +1,183 @@
+"""What one call asks for, beside its messages: settings of the run, and the form of the answer.
+
+Both come from three places: the chat model's own fields, ``bind`` and call arguments, and the ``configurable`` of a
+config. A name that nobody knows is an error, because it would be a setting that silently does nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from curveroute.agent.errors import SettingError
+from curveroute.agent.types import Form, Tool, Toolbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from curveroute.agent.types import JsonObject
+
+SETTINGS = (
+    "tradeoff", "max_cost_usd", "seconds_usd", "max_error", "policy", "plan", "judge", "allow", "deny",
+)  # fmt: skip
+CONFIGURABLES = frozenset({*SETTINGS, "pool", "model", "max_tokens"})
+_FORM = ("tools", "tool_choice", "parallel_tool_calls", "response_format", "strict")
+_CALL = frozenset({*CONFIGURABLES, *_FORM, "stream"})
+_OTHERS = frozenset(
+    {"thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map", "session_id", "user_id", "conversation_id"}
+    | {"run_id", "assistant_id", "graph_id", "ls_agent_type"}
+)
+_OTHERS_BEGIN = ("__", "langgraph_", "x-")
+_INSIDE_A_GRAPH = "__pregel_"
+_CHOICES = {True: "required", False: "none", None: "auto"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One call's settings: the pool that is routed over, what the run is told, and what the answer must be."""
+
+    pool: str
+    settings: dict[str, Any]
+    form: Form
+
+
+def configured(configurable: Mapping[str, Any], passed_over: Iterable[str]) -> dict[str, Any]:
+    """The settings in the ``configurable`` of a config.
+
+    Args:
+        configurable: of the config, what a graph or chain around it has put there included.
+        passed_over: names of others, which are no concern of the router's.
+
+    Raises:
+        SettingError: a name that is neither a setting nor known to be another's. Inside a graph all other names are
+            the graph's.
+    """
+    ours = {name: value for name, value in configurable.items() if name in CONFIGURABLES}
+    if any(name.startswith(_INSIDE_A_GRAPH) for name in configurable):
+        return ours
+    known = CONFIGURABLES | _OTHERS | set(passed_over)
+    for name in configurable:
+        if name not in known and not name.startswith(_OTHERS_BEGIN):
+            remedy = "for a name of your own, give it in RouterChat(pass_over=[…])"
+            raise SettingError(f"unknown configurable {name!r}{_meant(name, CONFIGURABLES)}; {remedy}")
+    return ours
+
+
+def asked(pool: str, fields: Mapping[str, Any], given: Mapping[str, Any], stop: Sequence[str] | None) -> Asked:
+    """What a call asks for.
+
+    Args:
+        pool: of the chat model.
+        fields: the chat model's own settings, ``max_tokens`` and ``stop`` included.
+        given: call arguments; they win over the fields.
+        stop: texts at which the answer ends, instead of the field's.
+
+    Raises:
+        SettingError: an unknown argument, or one that cannot be read.
+    """
+    for name in given:
+        if name not in _CALL:
+            raise SettingError(
+                f"unknown argument {name!r}{_meant(name, _CALL)}; a call takes: {', '.join(sorted(_CALL))}, stop"
+            )
+    settings = {name: given.get(name, fields[name]) for name in SETTINGS}
+    if (model := given.get("model")) is not None:
+        settings["allow"] = (model,)
+    ends = stop if stop is not None else fields["stop"]
+    limit = given.get("max_tokens", fields["max_tokens"])
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool)):
+        raise SettingError(f"max_tokens is {limit!r}; give a whole number of tokens, or none")
+    form = Form(
+        toolbox=_toolbox(given),
+        schema=schema_of(given.get("response_format")),
+        stop=(ends,) if isinstance(ends, str) else tuple(ends or ()),
+        max_tokens=limit,
+    )
+    return Asked(str(given.get("pool", pool)), settings, form)
+
+
+def choice_of(given: object, names: Sequence[str]) -> str:
+    """A tool choice in the words of a form, from any that LangChain and OpenAI know.
+
+    Raises:
+        SettingError: none of them.
+    """
+    if isinstance(given, dict):
+        function = given.get("function")
+        given = function.get("name") if isinstance(function, dict) else given.get("name", given.get("type"))
+    if isinstance(given, bool) or given is None:
+        return _CHOICES[given]
+    if isinstance(given, str) and given in names:
+        return given
+    choice = "required" if given == "any" else given
+    if isinstance(choice, str) and choice in {"auto", "none", "required"}:
+        return choice
+    raise SettingError(
+        f"tool_choice is {given!r}; give auto, any, required, none, or one of the tools: {', '.join(names)}"
+    )
+
+
+def schema_of(response_format: object) -> JsonObject | None:
+    """The JSON schema in a response format of OpenAI's form.
+
+    Raises:
+        SettingError: it is none.
+    """
+    if response_format is None:
+        return None
+    if isinstance(response_format, dict):
+        kind = response_format.get("type")
+        if kind == "text":
+            return None
+        if kind == "json_object":
+            return {"type": "object"}
+        named = response_format.get("json_schema")
+        if kind == "json_schema" and isinstance(named, dict) and isinstance(named.get("schema"), dict):
+            return cast("JsonObject", named["schema"])
+    raise SettingError(
+        "response_format is not understood; give {'type': 'json_schema', 'json_schema': {'schema': …}} or "
+        "{'type': 'json_object'}, or use with_structured_output"
+    )
+
+
+def _toolbox(given: Mapping[str, Any]) -> Toolbox | None:
+    tools = given.get("tools")
+    if not tools:
+        if given.get("tool_choice") not in {None, "none", "auto"}:
+            raise SettingError("tool_choice was given without tools; bind tools, or leave it out")
+        return None
+    read = tuple(_tool(one) for one in tools)
+    choice = choice_of(given.get("tool_choice"), [tool.name for tool in read])
+    return Toolbox(read, choice, cast("bool | None", given.get("parallel_tool_calls")))
+
+
+def _tool(given: object) -> Tool:
+    """A tool, from anything that LangChain reads as one."""
+    from langchain_core.utils.function_calling import convert_to_openai_tool
+
+    try:
+        function = convert_to_openai_tool(cast("Any", given)).get("function")
+    except (ValueError, TypeError, KeyError) as error:
+        raise SettingError(f"{_shown(given)} is no tool: {error}") from error
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise SettingError(f"{_shown(given)} is no tool that a model can call; give functions, tools or their schemas")
+    parameters = function.get("parameters") or {"type": "object", "properties": {}}
+    return Tool(function["name"], str(function.get("description") or ""), cast("JsonObject", parameters))
+
+
+def _shown(given: object) -> str:
+    try:
+        text = json.dumps(given)
+    except (TypeError, ValueError):
+        text = repr(given)
+    return text[:80]
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+Method = Literal["json_schema", "function_calling", "json_mode"]

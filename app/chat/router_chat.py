@@ -1,0 +1,438 @@
+"""``RouterChat``: LangChain's chat model, answered by the router.
+
+A façade over the graph: it turns messages and arguments into a run, and the run's route into a message. The graph is
+the primary thing; nothing is decided here.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing, closing
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import ensure_config
+from pydantic import Field, model_validator
+
+from curveroute.agent.errors import SettingError, StreamBroken
+from curveroute.chat.apart import apart, each_apart
+from curveroute.chat.asked import SETTINGS, Asked, asked, configured
+from curveroute.chat.listeners import Listeners
+from curveroute.chat.message import PROVIDER, last_chunk, message_of
+from curveroute.chat.routers import Routers
+from curveroute.chat.scope import SCOPE, Scope
+from curveroute.chat.structured import structured
+from curveroute.graphs.context import Context
+from curveroute.portal import PORTAL
+from curveroute.route import Route
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+    from types import TracebackType
+
+    from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+    from langchain_core.language_models import LangSmithParams, LanguageModelInput
+    from langchain_core.messages import AIMessage, BaseMessage
+    from langchain_core.runnables import Runnable, RunnableConfig
+    from langchain_core.tools import BaseTool
+
+    from curveroute.chat.asked import Method
+    from curveroute.graphs.events import RunEvent
+    from curveroute.router import Router
+
+_FIELDS = ("pool", *SETTINGS, "max_tokens", "stop", "streaming", "pass_over")
+
+
+class RouterChat(BaseChatModel):
+    """A chat model whose every answer is routed: stands wherever LangChain takes a chat model.
+
+    Its settings can be given here, to ``bind``, with a call, or in the ``configurable`` of a config; the later one
+    wins. Close it, or use it as a context manager.
+
+    Attributes:
+        pool: name or path of the pool.
+        tradeoff: λ, from 0 (quality only) to 1 (cost only).
+        max_cost_usd: hard cap on everything one answer spends; none: no cap.
+        seconds_usd: what a second of waiting is worth, USD.
+        max_error: accept only answers of a score at which at most this share is wrong, as calibrated.
+        policy: ``closed-form`` leaves aside what was learned of looking.
+        plan: let the pool's planner speak when it pays.
+        judge: let the pool's judge speak when it pays.
+        allow: only these models; empty: all.
+        deny: none of these models.
+        max_tokens: output tokens of an answer at most; arms of longer budgets are not asked.
+        stop: texts at which an answer ends.
+        streaming: let ``invoke`` stream, too, for callbacks that take tokens.
+        pass_over: names in a config's ``configurable`` that are others', and are no mistake.
+    """
+
+    pool: str = "local"
+    tradeoff: float = 0.5
+    max_cost_usd: float | None = None
+    seconds_usd: float = 0.0
+    max_error: float | None = None
+    policy: str | None = None
+    plan: bool = True
+    judge: bool = True
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    max_tokens: int | None = None
+    stop: list[str] | str | None = None
+    streaming: bool = False
+    pass_over: tuple[str, ...] = ()
+    routers: Routers = Field(default_factory=Routers, exclude=True, repr=False)
+
+    @classmethod
+    def from_router(cls, router: Router, **settings: Any) -> Self:  # noqa: ANN401
+        """A chat model over a router of yours, with its settings where none are given; closing it leaves the router.
+
+        Args:
+            router: its parts are used: pool, predictor, embedder, ledger, verifiers.
+            settings: fields of the chat model, other than ``pool``.
+
+        Raises:
+            SettingError: an unknown setting, or a value out of range.
+        """
+        routers = Routers()
+        routers.lend(router)
+        context = {name: getattr(router.context, name) for name in SETTINGS}
+        return cls(**{**context, **settings, "pool": router.parts.pool.name, "routers": routers})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, given: Any) -> Any:  # noqa: ANN401
+        """Refuse what would be a setting that silently does nothing."""
+        unknown = sorted(set(given) - set(cls.model_fields)) if isinstance(given, dict) else []
+        if unknown:
+            raise SettingError(
+                f"RouterChat has no setting {', '.join(unknown)}; it has: {', '.join(_FIELDS)} "
+                "(models, keys and budgets are the pool's)"
+            )
+        return given
+
+    @model_validator(mode="after")
+    def _in_range(self) -> Self:
+        Context(**{name: getattr(self, name) for name in SETTINGS})
+        return self
+
+    @property
+    def _llm_type(self) -> str:
+        return PROVIDER
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("pool", *SETTINGS, "max_tokens")}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:  # noqa: ANN401
+        params = super()._get_ls_params(stop=stop, **kwargs)
+        params["ls_provider"] = PROVIDER
+        params.setdefault("ls_model_name", str(kwargs.get("pool", self.pool)))
+        return params
+
+    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401
+        kwargs.pop(SCOPE, None)
+        return super()._get_invocation_params(stop=stop, **kwargs)
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:  # noqa: ANN401
+        kwargs.pop(SCOPE, None)
+        return super()._get_llm_string(stop=stop, **kwargs)
+
+    # How it is called: what a config says comes first, because LangChain drops it before an answer is made.
+
+    def invoke(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> AIMessage:
+        """Answer; see the class for what a call and its config may say.
+
+        Raises:
+            SettingError: an argument or configurable that is unknown or out of range.
+            RunError: nothing to answer, no model that can, no arm under the cap, or every arm failed.
+        """
+        given = self._with_config(config, kwargs)
+        with Scope(config, self.callbacks) as scope:
+            return super().invoke(input, scope.config, stop=stop, **given, **{SCOPE: scope})
+
+    async def ainvoke(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> AIMessage:
+        """As :meth:`invoke`."""
+        given = self._with_config(config, kwargs)
+        async with Scope(config, self.callbacks) as scope:
+            return await super().ainvoke(input, scope.config, stop=stop, **given, **{SCOPE: scope})
+
+    def stream(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Iterator[AIMessageChunk]:
+        """Answer in pieces: only of the committed answer, live where the run is committed before it is written."""
+        given = self._with_config(config, kwargs)
+        with Scope(config, self.callbacks) as scope:
+            yield from super().stream(input, scope.config, stop=stop, **given, **{SCOPE: scope})
+
+    async def astream(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> AsyncIterator[AIMessageChunk]:
+        """As :meth:`stream`."""
+        given = self._with_config(config, kwargs)
+        async with Scope(config, self.callbacks) as scope:
+            stream = super().astream(input, scope.config, stop=stop, **given, **{SCOPE: scope})
+            async with aclosing(cast("AsyncGenerator[AIMessageChunk, None]", stream)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+    def stream_events(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """As LangChain has it; for ``version="v3"`` the config is read here, for the others by :meth:`stream`."""
+        given = self._with_config(config, kwargs) if kwargs.get("version") == "v3" else kwargs
+        return super().stream_events(input, config, **given)
+
+    def astream_events(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """As :meth:`stream_events`."""
+        given = self._with_config(config, kwargs) if kwargs.get("version") == "v3" else kwargs
+        return super().astream_events(input, config, **given)
+
+    def _with_config(self, config: RunnableConfig | None, given: dict[str, Any]) -> dict[str, Any]:
+        configurable = ensure_config(config).get("configurable") or {}
+        return {**configured(configurable, self.pass_over), **given}
+
+    # How an answer is made.
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> ChatResult:
+        scope: Scope | None = kwargs.pop(SCOPE, None)
+        listeners = Listeners.of(run_manager) if scope is None else scope.listeners
+        call = self._asked(kwargs, stop)
+        router = self.routers.get(call.pool)
+        if not listeners.anyone:
+            return _result(PORTAL.call(apart(_route(router, messages, call, listeners))))
+        for event in PORTAL.each(_events(router, messages, call, listeners)):
+            if isinstance(event, Route):
+                return _result(event)
+            listeners.tell(event)
+        raise _endless()
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> ChatResult:
+        scope: Scope | None = kwargs.pop(SCOPE, None)
+        listeners = Listeners.of(run_manager) if scope is None else scope.listeners
+        call = self._asked(kwargs, stop)
+        router = await self.routers.aget(call.pool)
+        if not listeners.anyone:
+            return _result(await apart(_route(router, messages, call, listeners)))
+        async with aclosing(_events(router, messages, call, listeners)) as events:
+            async for event in events:
+                if isinstance(event, Route):
+                    return _result(event)
+                await listeners.atell(event)
+        raise _endless()
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Iterator[ChatGenerationChunk]:
+        scope: Scope | None = kwargs.pop(SCOPE, None)
+        listeners = Listeners.of(run_manager) if scope is None else scope.listeners
+        call, told = self._asked(kwargs, stop), _Told()
+        events = PORTAL.each(_events(self.routers.get(call.pool), messages, call, listeners))
+        with closing(events) if scope is None else scope.until_end(events):
+            for event in events:
+                if not isinstance(event, Route):
+                    listeners.tell(event)
+                if (chunk := told.chunk_of(event)) is not None:
+                    yield chunk
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        scope: Scope | None = kwargs.pop(SCOPE, None)
+        listeners = Listeners.of(run_manager) if scope is None else scope.listeners
+        call, told = self._asked(kwargs, stop), _Told()
+        router = await self.routers.aget(call.pool)
+        events = _events(router, messages, call, listeners)
+        async with aclosing(events) if scope is None else scope.until_end(events):
+            async for event in events:
+                if not isinstance(event, Route):
+                    await listeners.atell(event)
+                if (chunk := told.chunk_of(event)) is not None:
+                    yield chunk
+
+    def _asked(self, given: dict[str, Any], stop: Sequence[str] | None) -> Asked:
+        fields = {name: getattr(self, name) for name in (*SETTINGS, "max_tokens", "stop")}
+        return asked(self.pool, fields, given, stop)
+
+    # What it can be made into.
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: dict[str, Any] | str | bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        strict: bool | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """The chat model with tools that it may call; models that cannot are never asked.
+
+        Args:
+            tools: functions, LangChain tools, pydantic models, TypedDicts, or OpenAI's dicts.
+            tool_choice: ``auto``, ``any`` (or ``required``, ``True``), ``none``, or the name of the tool to call.
+            parallel_tool_calls: whether one answer may call several; none leaves it to the model.
+            strict: close the tools' schemas, so that nothing but their parameters fits.
+            kwargs: further arguments of every call.
+        """
+        from langchain_core.utils.function_calling import convert_to_openai_tool
+
+        bound: dict[str, Any] = {"tools": [convert_to_openai_tool(tool, strict=strict) for tool in tools]}
+        if tool_choice is not None:
+            bound["tool_choice"] = tool_choice
+        if parallel_tool_calls is not None:
+            bound["parallel_tool_calls"] = parallel_tool_calls
+        self._asked({**bound, **kwargs}, None)  # what cannot be called is told here, and not at the first question
+        return self.bind(**bound, **kwargs)
+
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type,
+        *,
+        method: Method = "json_schema",
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Runnable[LanguageModelInput, Any]:
+        """A runnable that answers in a schema, and is asked only of models that can keep to one.
+
+        Args:
+            schema: a pydantic model, a TypedDict, or a JSON schema.
+            method: ``json_schema`` holds the answer to the schema, ``function_calling`` the call of a tool,
+                ``json_mode`` asks for any JSON and reads it.
+            include_raw: give ``raw``, ``parsed`` and ``parsing_error`` instead of what was parsed.
+            strict: close the schema, so that nothing but its properties fits.
+            kwargs: further arguments of every call.
+
+        Raises:
+            SettingError: an unknown method.
+            SchemaUnmet: when called: no model's answer satisfied the schema.
+        """
+        return structured(self, schema, method=method, include_raw=include_raw, strict=strict, given=kwargs)
+
+    def close(self) -> None:
+        """Let go of what was opened for it: connections, local servers, the ledger."""
+        PORTAL.call(self.aclose())
+
+    async def aclose(self) -> None:
+        """As :meth:`close`, for the running event loop."""
+        await self.routers.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+class _Told:
+    """What a stream has told of the answer, and what is to be told next."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.rest = ""
+
+    def chunk_of(self, event: RunEvent | Route) -> ChatGenerationChunk | None:
+        """The chunk that an event makes; none for what is not the answer.
+
+        Raises:
+            StreamBroken: the answer, a part of which was told, will be another.
+        """
+        if isinstance(event, Route):
+            return ChatGenerationChunk(message=last_chunk(event, self.rest))
+        if event["type"] == "token":
+            self.text += event["text"]
+            return ChatGenerationChunk(message=AIMessageChunk(content=event["text"]))
+        if event["type"] == "escalate" and self.text:  # before anyone else is asked, and paid
+            raise _broken(self.text)
+        if event["type"] == "commit":
+            if not event["text"].startswith(self.text):
+                raise _broken(self.text)
+            self.rest = event["text"][len(self.text) :]
+        return None
+
+
+async def _route(router: Router, messages: list[BaseMessage], call: Asked, listeners: Listeners) -> Route:
+    return await router.ainvoke(messages, listeners.config(), form=call.form, **call.settings)
+
+
+def _events(
+    router: Router, messages: list[BaseMessage], call: Asked, listeners: Listeners
+) -> AsyncGenerator[RunEvent | Route, None]:
+    return each_apart(router.events(messages, listeners.config(), form=call.form, **call.settings))
+
+
+def _result(route: Route) -> ChatResult:
+    return ChatResult(generations=[ChatGeneration(message=message_of(route))])
+
+
+def _broken(text: str) -> StreamBroken:
+    return StreamBroken(
+        f"the answer broke off after {len(text)} characters that were shown already, and no other can take its place; "
+        "ask again, or use invoke, which falls back to another model"
+    )
+
+
+def _endless() -> AssertionError:
+    return AssertionError("a run ended without a route")

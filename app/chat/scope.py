@@ -1,0 +1,67 @@
+"""The scope of one call: its callbacks and its end, which LangChain keeps from those who make a stream.
+
+A stream's maker is handed no run, so its traces would hang in the air, and is not closed when its reader leaves, so a
+model would write on for nobody. Both are known here before anything is made.
+"""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+
+from langchain_core.callbacks import CallbackManager
+from langchain_core.runnables import ensure_config
+
+from curveroute.chat.listeners import Listeners
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator
+    from types import TracebackType
+
+    from langchain_core.runnables import RunnableConfig
+
+SCOPE = "curveroute_scope"
+Stream = TypeVar("Stream", bound="Generator[Any] | AsyncGenerator[Any, None]")
+
+
+class Scope:
+    """One call.
+
+    Args:
+        config: of the call.
+        own: the chat model's own callbacks.
+    """
+
+    def __init__(self, config: RunnableConfig | None, own: Any) -> None:  # noqa: ANN401 - LangChain's own union
+        whole = ensure_config(config)
+        run_id = whole.get("run_id") or uuid.uuid4()
+        # Configured once and handed on, so that a tracer from the environment is one, and knows both runs.
+        manager = CallbackManager.configure(whole.get("callbacks"))
+        both = CallbackManager.configure(manager, own)
+        self.config = cast("RunnableConfig", {**whole, "run_id": run_id, "callbacks": manager})
+        self.listeners = Listeners(tuple(both.handlers), run_id, Listeners.of(None).writer)
+        self._streams: list[Any] = []
+
+    def until_end(self, stream: Stream) -> nullcontext[Stream]:
+        """Hold a stream open until the scope ends, and close it then."""
+        self._streams.append(stream)
+        return nullcontext(stream)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for stream in self._streams:
+            stream.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for stream in self._streams:
+            await stream.aclose()

@@ -1,0 +1,97 @@
+"""Answers in a schema: what is asked of the chat model, what reads its answer, and the error when none would do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, get_args
+
+from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
+from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
+from langchain_core.runnables import RunnableGenerator, RunnableLambda, RunnableMap, RunnablePassthrough
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.utils.pydantic import is_basemodel_subclass
+
+from curveroute.agent.errors import SchemaUnmet, SettingError
+from curveroute.chat.asked import Method
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from langchain_core.language_models import LanguageModelInput
+    from langchain_core.language_models.chat_models import BaseChatModel
+    from langchain_core.messages import AIMessage
+    from langchain_core.runnables import Runnable
+
+    Schema = dict[str, Any] | type
+
+
+def structured(
+    chat: BaseChatModel,
+    schema: Schema,
+    *,
+    method: Method,
+    include_raw: bool,
+    strict: bool | None,
+    given: dict[str, Any],
+) -> Runnable[LanguageModelInput, Any]:
+    """See :meth:`curveroute.RouterChat.with_structured_output`."""
+    if method not in get_args(Method):
+        raise SettingError(f"method is {method!r}; give one of {', '.join(get_args(Method))}")
+    told = {"ls_structured_output_format": {"kwargs": {"method": method, "strict": strict}, "schema": schema}}
+    asked = chat.bind(**_asked(schema, method, strict=strict), **told, **given)
+    read = RunnableGenerator(_sound, _asound) | _parser(schema, method)
+    if not include_raw:
+        return asked | read
+    parsed = RunnablePassthrough.assign(
+        parsed=RunnableLambda(_raw) | read, parsing_error=RunnableLambda(_nothing)
+    ).with_fallbacks([RunnablePassthrough.assign(parsed=RunnableLambda(_nothing))], exception_key="parsing_error")
+    return RunnableMap(raw=asked) | parsed
+
+
+def _asked(schema: Schema, method: Method, *, strict: bool | None) -> dict[str, Any]:
+    if method == "function_calling":
+        tool = convert_to_openai_tool(schema, strict=strict)
+        return {"tools": [tool], "tool_choice": tool["function"]["name"], "parallel_tool_calls": False}
+    if method == "json_mode":
+        return {"response_format": {"type": "json_object"}}
+    read = convert_to_json_schema(schema, strict=strict)
+    named = {"name": read.get("title", "answer"), "schema": read}
+    return {"response_format": {"type": "json_schema", "json_schema": named}}
+
+
+def _parser(schema: Schema, method: Method) -> Runnable[Any, Any]:
+    model: Any = schema if isinstance(schema, type) and is_basemodel_subclass(schema) else None
+    if method == "function_calling":
+        name = convert_to_openai_tool(schema)["function"]["name"]
+        if model is not None:
+            return PydanticToolsParser(tools=[model], first_tool_only=True)
+        return JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
+    return JsonOutputParser() if model is None else PydanticOutputParser(pydantic_object=model)
+
+
+def _sound(messages: Iterator[AIMessage]) -> Iterator[AIMessage]:
+    for message in messages:
+        yield _checked(message)
+
+
+async def _asound(messages: AsyncIterator[AIMessage]) -> AsyncIterator[AIMessage]:
+    async for message in messages:
+        yield _checked(message)
+
+
+def _checked(message: AIMessage) -> AIMessage:
+    """The message, when the run found nothing at fault with its form."""
+    route = message.response_metadata.get("route") or {}
+    if route.get("fault"):
+        raise SchemaUnmet(
+            f"no answer satisfies the schema (run {route['run_id']}); the best, of {route['arm']}: {route['fault']}; "
+            "allow a longer budget or a stronger model, or simplify the schema"
+        )
+    return message
+
+
+def _raw(answered: dict[str, Any]) -> Any:  # noqa: ANN401
+    return answered["raw"]
+
+
+def _nothing(_: object) -> None:
+    return None
