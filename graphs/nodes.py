@@ -16,7 +16,8 @@ from langgraph.types import Overwrite
 from curveroute.agent.errors import CapTooSmall
 from curveroute.agent.ledger.events import AttemptMade, RunEnd, RunSettings, RunStart, Totals, VerdictGiven
 from curveroute.agent.plan import make_plan, ranking_plan, read_plan
-from curveroute.agent.pool.pool import check_query, within
+from curveroute.agent.pool.pool import check_query
+from curveroute.agent.pool.room import with_room
 from curveroute.agent.probe import ask_arm, cancelled
 from curveroute.agent.review import Panel, review_run
 from curveroute.agent.step import Inquiry, best_attempt, check_knobs, left_usd, next_turn, spent_usd
@@ -50,7 +51,7 @@ class Nodes:
         check_form(query.form)
         check_knobs(parts.outlooker, context)
         allowed = parts.pool.restricted(context.allow, context.deny, query.needs)
-        arms = within(allowed, query.form.max_tokens)
+        arms = with_room(allowed, query.form)
         vector = (await parts.embedder.embed([query.text]))[0] if parts.outlooker.needs_embedding else None
         candidates = parts.outlooker.estimates(vector, query, arms, context.tradeoff)
         run_id = context.run_id or RunId(uuid.uuid4().hex)

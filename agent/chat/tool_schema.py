@@ -7,6 +7,7 @@ name an unknown tool or leave an argument out. What comes back is read into the 
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 CALLS, ANSWER = "tool_calls", "answer"
 _DEEPEST = 12
+_BEGUN_ANSWER = re.compile(r'\s*\{\s*"answer"\s*:\s*"(.*)\Z', re.DOTALL)
+_BEGUN_CALLS = re.compile(r'\s*\{\s*"tool_(?:.*?"name"\s*:\s*"([^"]*)"(?:\s*,\s*"arguments"\s*:\s*)?)?', re.DOTALL)
+_LONGEST_ESCAPE = len(r"\u00e9\u00e9") + 1
 
 
 def with_tools_as_schema(call: Call) -> Call:
@@ -34,13 +38,13 @@ def with_tools_as_schema(call: Call) -> Call:
 
 
 def read_tool_reply(call: Call, reply: Reply) -> Reply:
-    """The model's JSON as text and calls; a reply that is none, because it was cut, stays as it is."""
+    """The model's JSON as text and calls; of one that was cut, what was begun."""
     if call.toolbox is None:
         return reply
     try:
         said = json.loads(reply.text)
     except (ValueError, RecursionError):
-        return reply
+        return _begun(reply)
     if not isinstance(said, dict):
         return reply
     calls = said.get(CALLS)
@@ -49,6 +53,26 @@ def read_tool_reply(call: Call, reply: Reply) -> Reply:
         return replace(reply, text="", tool_calls=made, finish_reason="tool_calls")
     answer = said.get(ANSWER, "")
     return replace(reply, text=answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
+
+
+def _begun(reply: Reply) -> Reply:
+    """A reply that was cut: half a call stays a call, so that nobody takes it for words; half an answer its words."""
+    if (found := _BEGUN_ANSWER.match(reply.text)) is not None:
+        return replace(reply, text=_unescaped(found.group(1)))
+    if (found := _BEGUN_CALLS.match(reply.text)) is None:
+        return reply
+    name, rest = found.group(1) or "", reply.text[found.end() :]
+    return replace(reply, text="", tool_calls=(ToolCall(call_id=new_call_id(), name=name, arguments=rest or "{"),))
+
+
+def _unescaped(inside: str) -> str:
+    """The words inside a JSON string that does not end, without the half of an escape that may stand last."""
+    for cut in range(_LONGEST_ESCAPE):
+        try:
+            return str(json.loads(f'"{inside[: len(inside) - cut]}"'))
+        except ValueError:
+            continue
+    return inside
 
 
 def calls_schema(toolbox: Toolbox, answer: JsonObject | None) -> JsonObject:

@@ -216,15 +216,6 @@ def images_in(messages: Sequence[Message]) -> int:
     return sum(len(message["images"]) for message in messages if "images" in message)
 
 
-def within(arms: tuple[Arm, ...], max_tokens: int | None) -> tuple[Arm, ...]:
-    """The arms whose budget keeps to a limit; where every budget is longer, the shortest ones, which are then cut."""
-    if max_tokens is None:
-        return arms
-    short = tuple(arm for arm in arms if arm.budget is None or arm.budget <= max_tokens)
-    least = min((arm.budget for arm in arms if arm.budget is not None), default=None)
-    return short or tuple(arm for arm in arms if arm.budget == least)
-
-
 def form_tokens(form: Form) -> tuple[int, int]:
     """What tools and schema add to a prompt: about how many tokens, and at most how many.
 

@@ -12,6 +12,7 @@ import pytest
 from curveroute.agent.chat.seam import Call, Reply
 from curveroute.agent.chat.tool_schema import calls_schema, inlined, read_tool_reply, with_tools_as_schema
 from curveroute.agent.types import Arm, Message, ModelId, Tool, Toolbox, ToolCall, Usage
+from curveroute.agent.verify.form import calls_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,10 +159,37 @@ def test_earlier_calls_become_words_for_a_template_that_knows_none() -> None:
     assert sent[3]["content"] == "The result of add: 1\nThe result of add: 2"
 
 
-@pytest.mark.parametrize("text", ['{"tool_calls": [{"na', "[]", "7"])
-def test_a_reply_that_was_cut_stays_as_it_is(text: str) -> None:
-    cut = Reply(text, Usage(), "length", 0.1)
-    assert read_tool_reply(CALL, cut) is cut
+@pytest.mark.parametrize("text", ["[]", "7", '{"else": 1', ""])
+def test_a_reply_that_is_neither_stays_as_it_is(text: str) -> None:
+    other = Reply(text, Usage(), "length", 0.1)
+    assert read_tool_reply(CALL, other) is other
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "arguments"),
+    [
+        ('{"tool_calls": [{"na', "", 'calls": [{"na'),
+        ('{"tool_calls": [{"name": "ad', "", None),
+        ('{"tool_calls": [{"name": "add", "argu', "add", None),
+        ('{\n "tool_calls": [{"name": "add", "arguments": {"a": ', "add", '{"a": '),
+    ],
+)
+def test_half_a_call_is_a_call_at_fault_and_no_words(text: str, name: str, arguments: str | None) -> None:
+    reply = read_tool_reply(CALL, Reply(text, Usage(), "length", 0.1))
+    (call,) = reply.tool_calls
+    assert (reply.text, call["name"]) == ("", name)
+    assert arguments is None or call["arguments"] == arguments
+    assert calls_fault(BOX, reply.tool_calls)
+
+
+@pytest.mark.parametrize(
+    ("inside", "words"),
+    [("Tw", "Tw"), ("a\\n", "a\n"), ("a\\", "a"), ("a\\u00e", "a"), ("a\\ud83d\\ude0", "a"), ("", "")],
+)
+def test_half_an_answer_is_its_words(inside: str, words: str) -> None:
+    reply = read_tool_reply(CALL, Reply(f'{{"answer": "{inside}', Usage(), "length", 0.1))
+    assert reply.text.encode("utf-8", "ignore").decode() == words
+    assert reply.tool_calls == ()
 
 
 @pytest.mark.parametrize(
