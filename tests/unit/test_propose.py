@@ -14,10 +14,11 @@ from curveroute.agent.decide import score
 from curveroute.agent.errors import PoolError, PredictorError, QueryError
 from curveroute.agent.looking.looking import Looking
 from curveroute.agent.pool import Pool, PoolSpec
+from curveroute.agent.pool.pool import input_tokens_prior
 from curveroute.agent.predictor import Predictor
 from curveroute.agent.probe import request_bounds
 from curveroute.agent.propose import PRIOR_CORRELATION, PRIOR_STD, Outlooker
-from curveroute.agent.types import Message, Query
+from curveroute.agent.types import Form, Image, Message, Query, Tool, Toolbox
 from curveroute.agent.verify.jury import Jury
 from curveroute.agent.verify.scale import Calibrator
 
@@ -32,6 +33,9 @@ PROPERTY = settings(max_examples=60, deadline=None, suppress_health_check=[Healt
 QUERY = Query((Message(role="user", content="What is the capital of Portugal?"),))
 roles = st.sampled_from(["system", "user", "assistant"])
 messages = st.lists(st.builds(lambda role, content: Message(role=role, content=content), roles, st.text(max_size=300)))
+
+
+BOX = Toolbox((Tool("add", "Add.", {"type": "object", "properties": {"a": {"type": "integer"}}}),))
 
 
 def asking(text: str) -> Query:
@@ -52,9 +56,15 @@ def outlook(pool: Pool, query: Query = QUERY, tradeoff: float = 0.5, predictor: 
 
 
 @PROPERTY
-@given(conversation=messages, window=st.integers(16, 2000), limit=st.none() | st.integers(1, 500))
+@given(
+    conversation=messages,
+    window=st.integers(16, 2000),
+    limit=st.none() | st.integers(1, 500),
+    images=st.integers(0, 2),
+    form=st.sampled_from([Form(), Form(toolbox=BOX), Form(schema=BOX.tools[0].parameters), Form(max_tokens=20)]),
+)
 def test_the_worst_case_of_every_arm_is_the_one_that_will_be_reserved(
-    house: type[House], conversation: list[Message], window: int, limit: int | None
+    house: type[House], conversation: list[Message], window: int, limit: int | None, images: int, form: Form
 ) -> None:
     document = house.pool(budgets=(16, 64, None)).spec.model_dump()
     for model in document["models"]:
@@ -62,11 +72,13 @@ def test_the_worst_case_of_every_arm_is_the_one_that_will_be_reserved(
     document["models"][0]["prices"]["cached_input"] = 5.0
     spec = PoolSpec.model_validate(document)
     pool = Pool(spec, prices={model.id: model.prices for model in spec.models if model.prices is not None})
-    query = Query((*conversation, Message(role="user", content="Well?")))
+    asked = Message(role="user", content="Well?", images=[Image(at=0, url="https://x.example/a.png")] * images)
+    query = Query((*conversation, asked), form)
     outlooker = Outlooker(pool, None)
     worst = outlooker.worst_usd(query, outlooker.places(pool.arms))
     for arm, most in zip(pool.arms, worst.tolist(), strict=True):
-        assert most == pytest.approx(request_bounds(pool, arm, pool.messages(query, arm)).cost_usd, rel=1e-12)
+        reserved = request_bounds(pool, arm, pool.messages(query, arm), query.form).cost_usd
+        assert most == pytest.approx(reserved, rel=1e-12)
 
 
 @PROPERTY
@@ -248,3 +260,55 @@ def test_many_queries_do_not_pile_up(house: type[House]) -> None:
         outlooker.estimates(None, asking(f"{number}?"), pool.arms, 0.5)
     assert len(outlooker._seen) <= 128
     assert math.isfinite(outlooker.worst_usd(QUERY, outlooker.places(pool.arms)).sum())
+
+
+class TestHeldPrompts:
+    """A provider still holds what the model that served the turn before has read, and charges less for it."""
+
+    LONG = "word " * 2000  # about 2,500 tokens
+
+    def pool(self, house: type[House], cache_from: int = 1024) -> Pool:
+        document = house.pool(window=100_000).spec.model_dump()
+        for model in document["models"]:
+            model["prices"]["cached_input"] = model["prices"]["input"] / 10
+            model["cache_from"] = cache_from
+        spec = PoolSpec.model_validate(document)
+        return Pool(spec, prices={model.id: model.prices for model in spec.models if model.prices is not None})
+
+    def turns(self, served: str | None, *more: Message, long: str = LONG) -> Query:
+        answer = Message(role="assistant", content="Yes.")
+        if served is not None:
+            answer["served"] = served
+        return Query((Message(role="user", content=long), answer, *more, Message(role="user", content="And now?")))
+
+    def saved(self, pool: Pool, query: Query) -> dict[str, set[float]]:
+        """What each model's arms are expected to cost less than without a memory, USD."""
+        blind = Query(tuple(Message(role=one["role"], content=one["content"]) for one in query.messages))
+        fresh, held = ({one.arm: one.cost_usd for one in outlook(pool, asked)} for asked in (blind, query))
+        return {name: {round(fresh[a] - held[a], 12) for a in pool.arms if a.model == name} for name in pool.models}
+
+    def test_what_the_serving_model_has_read_is_priced_at_the_discount(self, house: type[House]) -> None:
+        pool = self.pool(house)
+        held = input_tokens_prior([Message(role="user", content=self.LONG)])
+        saved = self.saved(pool, self.turns("small"))
+        assert saved == {"small": {round(held * 0.1 * 0.9e-6, 12)}, "big": {0.0}}
+
+    def test_the_last_turn_counts(self, house: type[House]) -> None:
+        more = (Message(role="user", content="Who?"), Message(role="assistant", content="He.", served="big"))
+        saved = self.saved(self.pool(house), self.turns("small", *more))
+        assert saved["small"] == {0.0}
+        assert min(saved["big"]) > 0
+
+    def test_short_prompts_are_not_held(self, house: type[House]) -> None:
+        assert self.saved(self.pool(house), self.turns("small", long="Hi?"))["small"] == {0.0}
+        assert self.saved(self.pool(house, cache_from=1), self.turns("small", long="Hi?"))["small"] != {0.0}
+
+    def test_without_a_known_model_nothing_is_held(self, house: type[House]) -> None:
+        for served in (None, "stranger"):
+            assert self.saved(self.pool(house), self.turns(served)) == {"small": {0.0}, "big": {0.0}}
+
+    def test_a_cap_counts_on_no_discount(self, house: type[House]) -> None:
+        outlooker = Outlooker(self.pool(house), None)
+        places = outlooker.places(outlooker.pool.arms)
+        worst = [outlooker.worst_usd(self.turns(served), places).tolist() for served in (None, "small")]
+        assert worst[0] == worst[1]
