@@ -82,7 +82,7 @@ class Once:
     async def _really(self, call: Call, may_resend: Callable[[], bool] | None) -> Kept:
         try:
             if call.arm.model not in self._warm:
-                await self._chat.complete(replace(call, max_tokens=1, schema=None))
+                await self._chat.complete(replace(call, max_tokens=1, schema=None, toolbox=None))
                 self._warm.add(call.arm.model)
             self.made += 1
             return await self._chat.complete(call, may_resend=may_resend)
@@ -105,7 +105,9 @@ class Once:
 
 def key_of(call: Call) -> str:
     """One name for each request: everything that the model is sent. The budget is in its prompt and its token limit."""
-    sent = [call.arm.model, call.max_tokens, call.messages, call.sample, call.temperature, call.schema]
+    sent: list[Any] = [call.arm.model, call.max_tokens, call.messages, call.sample, call.temperature, call.schema]
+    if call.toolbox is not None or call.stop:  # keys of plain calls stay what they were
+        sent += [None if call.toolbox is None else asdict(call.toolbox), call.stop]
     return hashlib.sha256(json.dumps(sent, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -140,7 +142,7 @@ def _kept(line: str, where: str) -> tuple[str, Kept]:
 
 
 def _reply(said: dict[str, Any]) -> Reply:
-    reply = Reply(**{**said, "usage": Usage(**said["usage"])})
+    reply = Reply(**{**said, "usage": Usage(**said["usage"]), "tool_calls": tuple(said.get("tool_calls", ()))})
     if not isinstance(reply.text, str) or reply.finish_reason not in get_args(FinishReason):
         raise ValueError(said)
     if not all(isinstance(number, int | float) for number in (reply.latency_s, *asdict(reply.usage).values())):

@@ -13,7 +13,7 @@ import pytest
 
 from curveroute.agent.chat.seam import Call, Reply
 from curveroute.agent.errors import ModelCallError, TableError
-from curveroute.agent.types import Arm, Message, ModelId, Usage
+from curveroute.agent.types import Arm, Message, ModelId, Tool, Toolbox, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,3 +163,9 @@ async def test_a_failure_is_kept_and_replayed_where_that_is_wanted(
         with pytest.raises(ModelCallError, match="gone") as caught:
             await once.Once(chat, record, keep_failures=True).complete(CALL)
         assert caught.value.lost_tries == 2
+
+
+def test_a_call_with_other_tools_or_another_end_is_another_call(once: Any) -> None:
+    toolbox = Toolbox((Tool("weather", "", {"type": "object"}),))
+    calls = [CALL, replace(CALL, toolbox=toolbox), replace(CALL, toolbox=replace(toolbox, choice="none"))]
+    assert len({once.key_of(call) for call in (*calls, replace(CALL, stop=("\n",)))}) == 4
