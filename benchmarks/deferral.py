@@ -22,7 +22,8 @@ LOOKS = {
     "r2-ridge": ("#d1495b", "--", 1.4, "R2-Router (ridge)"),
     "carrot-knn": ("#7d5ba6", "-.", 1.2, "CARROT (kNN)"),
     "unirouter": ("#5b8e3e", ":", 1.6, "UniRouter"),
-    "curveroute-single": ("#0b6e99", "-", 2.4, "curveroute, without looking"),
+    "curveroute-single": ("#0b6e99", "--", 1.4, "curveroute, without looking"),
+    "curveroute": ("#0b6e99", "-", 2.4, "curveroute"),
 }
 
 
@@ -33,13 +34,13 @@ def main(sources: list[Path], picture: Path) -> None:
     from matplotlib import pyplot as plt
 
     results = [result for source in sources for result in _results(source)]
-    figure, panels = plt.subplots(1, len(results), figsize=(3.5 * len(results), 3.6), squeeze=False)
+    figure, panels = plt.subplots(1, len(results), figsize=(3.5 * len(results), 3.8), squeeze=False)
     for axes, result in zip(panels[0], results, strict=True):
         _draw(axes, result)
     panels[0][0].set_ylabel("mean quality")
     handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, frameon=False, loc="lower center", ncols=3)
-    figure.tight_layout(rect=(0, 0.13, 1, 1))
+    figure.legend(handles, labels, frameon=False, loc="lower center", ncols=4)
+    figure.tight_layout(rect=(0, 0.14, 1, 1))
     figure.savefig(picture, dpi=110)
 
 
