@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import fields
+from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -92,21 +93,16 @@ def crossings(gain: Floats, price: Floats, tradeoff: float, chosen: int | None, 
         chosen: index of the chosen arm; ``None`` when the rule stopped.
         may_stop: stopping is a choice too; not before the first answer.
     """
-    zero = np.zeros(1)
-    gains, prices = np.append(gain, zero), np.append(price, zero)
+    stop = np.array((0.0 if may_stop else np.nan,))
+    gains, prices = np.concatenate((gain, stop)), np.concatenate((price, stop))
     own = gain.size if chosen is None else chosen
-    ahead = np.array(gains[own] - gains)  # at λ = 0
-    behind = np.array(prices[own] - prices)  # at λ = 1, with its sign turned
-    if not may_stop:
-        ahead[-1] = np.nan
+    ahead = gains[own] - gains  # at λ = 0
+    slope = ahead + (prices[own] - prices)  # the lead of the chosen line falls with λ where this is positive
     with np.errstate(divide="ignore", invalid="ignore"):
-        at = ahead / (ahead + behind)
-    at[own] = np.nan
-    at[~((at >= 0.0) & (at <= 1.0))] = np.nan
-    slope = ahead + behind  # the lead of the chosen line falls with λ where this is positive
-    below = np.where((slope < 0.0) & (at <= tradeoff + _TIE), at, -np.inf)
-    above = np.where((slope > 0.0) & (at >= tradeoff - _TIE), at, np.inf)
-    return Crossings(_at(below, int(np.argmax(below)), gain.size), _at(above, int(np.argmin(above)), gain.size))
+        at = ahead / slope
+    below = np.where((slope < 0.0) & (at >= 0.0) & (at <= min(tradeoff + _TIE, 1.0)), at, -np.inf)
+    above = np.where((slope > 0.0) & (at <= 1.0) & (at >= max(tradeoff - _TIE, 0.0)), at, np.inf)
+    return Crossings(_at(below, int(below.argmax()), gain.size), _at(above, int(above.argmin()), gain.size))
 
 
 def named_flips(
@@ -132,19 +128,19 @@ def rejections(
 
 def _made(*columns: Sequence[object]) -> tuple[Rejection, ...]:
     """Rejections column by column: every step makes hundreds, and a frozen value's own way takes twice as long."""
-    made = [object.__new__(Rejection) for _ in columns[0]]
+    made = tuple(map(object.__new__, repeat(Rejection, len(columns[0]))))
     for field, column in zip(_FIELDS, columns, strict=True):
         deque(map(field.__set__, made, column), maxlen=0)
-    return tuple(made)
+    return made
 
 
 def _figures(columns: Floats) -> list[list[float | None]]:
-    values = np.round(columns, _DIGITS) + 0.0  # no negative zero
+    values = columns.round(_DIGITS) + 0.0  # no negative zero
     finite = np.isfinite(values)
     if finite.all():
         return cast("list[list[float | None]]", values.tolist())
-    found = values.astype(object)
-    found[~finite] = None
+    found = np.full(values.shape, None)
+    found[finite] = values[finite]
     return cast("list[list[float | None]]", found.tolist())
 
 
