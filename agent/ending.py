@@ -31,15 +31,14 @@ def early_end(
         committed: the answer was shown as it was written, so it stands, whatever its verdict.
         most_steps: how many steps were enough, where they were taken.
     """
-    net = net_gain(situation)
     if committed and situation.best is not None:
         return _shown(situation, sound=any(one.verdict is not None and one.verdict.reason == "ok" for one in answers))
     if most_steps is not None:
-        return Step((), f"{most_steps} steps are enough", "best_so_far", False, net)
+        return Step((), f"{most_steps} steps are enough", "best_so_far", False, net_gain(situation))
     if situation.best is not None or (situation.open & (situation.worst_usd <= situation.left_usd)).any():
         return None
     reason = "every call failed, and the cap holds no other arm" if situation.open.any() else "every arm was tried"
-    return Step((), reason, "best_so_far", False, net)
+    return Step((), reason, "best_so_far", False, net_gain(situation))
 
 
 def _shown(situation: Situation, *, sound: bool) -> Step:

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curveroute.agent.decide import USD_PER_PRICE, check_tradeoff, pareto, unit_usd
+from curveroute.agent.decide import USD_PER_PRICE, check_tradeoff, unit_usd
 from curveroute.agent.errors import CapTooSmall
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ _WHY_NOT = (
     "another arm is no dearer and better",
     "worth less than the chosen arm",
 )
-_ENDED = "the run had ended"
+_REASONS = np.array(_WHY_NOT, dtype=object)
+_REASONS_AT_THE_END = np.array((*_WHY_NOT[:-1], "the run had ended"), dtype=object)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +118,16 @@ def choose(net: Floats, price: Floats, *, must: bool, quality: Floats | None = N
     Returns:
         (n,) the arm, -1 to stop.
     """
-    able = np.where(np.isnan(net), -np.inf, net)
-    top = able.max(axis=1, initial=-np.inf)
+    if not net.shape[1]:
+        return np.full(len(net), -1)
+    able = np.fmax(net, -np.inf)
+    arm = able.argmax(axis=1)
+    top = able[np.arange(len(net)), arm]
     tied = able == top[:, None]
-    dear = np.where(tied, price, np.inf)
-    cheapest = dear == dear.min(axis=1, initial=np.inf)[:, None]
-    worth = np.where(cheapest, 0.0 if quality is None else quality, -np.inf)
-    arm = worth.argmax(axis=1) if net.shape[1] else np.zeros(len(net), dtype=np.intp)
+    if np.count_nonzero(tied) > len(net):  # in most steps no two are equal
+        dear = np.where(tied, price, np.inf)
+        cheapest = dear == dear.min(axis=1)[:, None]
+        arm = np.where(cheapest, 0.0 if quality is None else quality, -np.inf).argmax(axis=1)
     goes = top > -np.inf if must else top > 0.0
     return np.asarray(np.where(goes, arm, -1), dtype=np.intp)
 
@@ -212,22 +216,22 @@ def why_not(situation: Situation, step: Step) -> list[str]:
 
     A run may end although an arm is worth its price: its answer was shown already, or there were steps enough.
     """
-    chosen = np.zeros(step.net.size, dtype=np.bool_)
-    chosen[list(step.arms)] = True
-    lost_for = np.full(step.net.size, len(_WHY_NOT) - 1)
+    beaten, worth_less = len(_WHY_NOT) - 2, len(_WHY_NOT) - 1
+    lost_for = np.full(step.net.size, worth_less)
     conditions = (
-        chosen,
         ~situation.open,
         ~np.isfinite(situation.quality + _paid_usd(situation)),
         ~np.isfinite(gain_of(situation)),
         situation.worst_usd > situation.left_usd,
         step.net <= 0.0,
-        _beaten(situation),
     )
-    for place in reversed(range(len(conditions))):  # the first that holds is written last
-        lost_for[conditions[place]] = place
-    reasons = _WHY_NOT if step.arms else (*_WHY_NOT[:-1], _ENDED)
-    return [reasons[place] for place in lost_for.tolist()]
+    for place in range(len(conditions), 0, -1):  # the first that holds is written last
+        lost_for[conditions[place - 1]] = place
+    lost_for[list(step.arms)] = 0
+    rest = np.flatnonzero(lost_for == worth_less)
+    lost_for[rest[_beaten(situation, rest)]] = beaten
+    reasons = _REASONS if step.arms else _REASONS_AT_THE_END
+    return cast("list[str]", reasons[lost_for].tolist())
 
 
 def affordable_tokens(left_usd: float, *, input_usd: float, output_price: float) -> int | None:
@@ -292,14 +296,13 @@ def _nothing_after(situation: Situation, chosen: int, fits: Mask) -> bool:
     return not bool(others.any())
 
 
-def _beaten(situation: Situation) -> Mask:
-    """(A,) arms that another arm, open and within the cap, beats in quality at no higher cost."""
+def _beaten(situation: Situation, arms: Indices) -> Mask:
+    """(n,) whether another arm, open and within the cap, beats each of these in quality at no higher cost."""
     rivals = situation.open & (situation.worst_usd <= situation.left_usd)
-    front = pareto(situation.quality, situation.cost_usd, rivals)
-    if front.size == 0:
-        return np.zeros(rivals.shape, dtype=np.bool_)
-    at = np.searchsorted(situation.cost_usd[front], situation.cost_usd, side="right") - 1
-    return np.asarray((at >= 0) & (situation.quality[front][np.maximum(at, 0)] > situation.quality))
+    order = situation.cost_usd.argsort()
+    best = np.fmax.accumulate(np.where(rivals, situation.quality, -np.inf)[order])
+    no_dearer = situation.cost_usd[order].searchsorted(situation.cost_usd[arms], side="right")
+    return np.asarray(best[no_dearer - 1] > situation.quality[arms])
 
 
 def _too_small(situation: Situation) -> str:

@@ -71,7 +71,7 @@ def conditioned(mean: Floats, columns: Floats, heard: Sequence[Heard], arms: Seq
     if at.size:
         scores = np.array([one.score for one in heard if not one.cut])
         noise = np.maximum(scores * (1.0 - scores), _LEAST_NOISE)
-        after = np.clip(mean + columns @ np.linalg.solve(columns[at] + np.diag(noise), scores - mean[at]), 0.0, 1.0)
+        after = (mean + columns @ np.linalg.solve(columns[at] + np.diag(noise), scores - mean[at])).clip(0.0, 1.0)
     for one in heard:
         if one.cut:
             after = np.where(_no_longer(arms, arms[one.index]), np.minimum(after, one.score), after)
