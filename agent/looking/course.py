@@ -90,9 +90,14 @@ def summary_of(odds: Singles | None, prior: Singles) -> Floats:
         odds: (n, C + 1) the jury's probabilities, "none" last; None before the first answer.
         prior: (n, K) log-odds of every slot's expected quality.
     """
-    n, slots = prior.shape
+    return filled(odds, quality_of(prior))
+
+
+def filled(odds: Singles | None, quality: Floats) -> Floats:
+    """The same from the (n, K) expected qualities; one row of odds goes for all rows."""
+    n, slots = quality.shape
     whole = np.zeros((n, BASE + slots))
-    whole[:, 0], whole[:, BASE:] = 1.0, quality_of(prior)
+    whole[:, 0], whole[:, BASE:] = 1.0, quality
     if odds is not None:
         claims = np.sort(odds[:, :-1].astype(np.float64), axis=1)
         first = claims[:, -1]

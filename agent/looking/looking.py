@@ -44,22 +44,28 @@ class Stack:
     """All courses at once, L of S panels; panels of fewer than K = ``MOST_SLOTS`` slots are filled up with nothing.
 
     Attributes:
+        panels: the slots of each.
         arms: that any slot asks, numbered.
         arm: (S, K) which of them each slot asks, -1 where a panel has no more slots.
-        sample: (S, K) for the how-many-th time.
+        whole: (S,) the state in which all of its slots were asked.
+        sample: (S, K) for the how-many-th time; where a panel has no more slots, more often than anyone is asked.
         panel: (L,) which panel each course is of.
         weight: (L,) of one unit of cost.
         weights: (L, 2^K, BASE + K, K + 1) as :class:`Course` has them.
         tradeoffs: (L,) rising.
+        beside: (2 * SPREAD + 1, L) the course that a query follows in place of each, by how far aside it goes.
     """
 
+    panels: tuple[tuple[Slot, ...], ...]
     arms: dict[Arm, int]
     arm: Indices
+    whole: Indices
     sample: Indices
     panel: Indices
     weight: Floats
     weights: Singles
     tradeoffs: Floats
+    beside: Indices
 
     def values(self, states: Indices, summaries: Floats) -> Floats:
         """(L, K + 1) value of stopping, and of asking each slot, by every course.
@@ -69,7 +75,7 @@ class Stack:
             summaries: (S, BASE + K) what it comes to.
         """
         now = self.weights[np.arange(self.panel.size), states[self.panel]]
-        return np.asarray((summaries[self.panel][:, None] @ now.astype(np.float64))[:, 0])
+        return np.asarray((summaries.take(self.panel, axis=0)[:, None] @ now.astype(np.float64))[:, 0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,10 +96,14 @@ class Looking:
 
     def course(self, tradeoff: float, query_text: str) -> Course | None:
         """The course that a query follows at a tradeoff; None where none was learned, or cost alone counts."""
+        place = self.place(tradeoff, aside(query_text))
+        return None if place is None else self.courses[place]
+
+    def place(self, tradeoff: float, asides: int) -> int | None:
+        """The place of that course, for a query that goes so far aside."""
         if not self.courses or tradeoff >= 1.0:
             return None
-        place = self.nearest(tradeoff) + aside(query_text)
-        return self.courses[min(max(place, 0), len(self.courses) - 1)]
+        return min(max(self.nearest(tradeoff) + asides, 0), len(self.courses) - 1)
 
     @cached_property
     def tradeoffs(self) -> list[float]:
@@ -122,24 +132,32 @@ class Looking:
         count, panel = len(self.courses), np.zeros(len(self.courses), dtype=np.intp)
         every = dict.fromkeys(slot.arm for sheaf in self.sheaves for slot in sheaf.slots)
         arms = {one: number for number, one in enumerate(every)}
-        arm, sample = np.full((2, len(self.sheaves), MOST_SLOTS), -1, dtype=np.intp)
-        whole = np.zeros((count, 1 << MOST_SLOTS, BASE + MOST_SLOTS, MOST_SLOTS + 1), dtype=np.float32)
+        arm = np.full((len(self.sheaves), MOST_SLOTS), -1, dtype=np.intp)
+        sample = np.full_like(arm, np.iinfo(arm.dtype).max)
+        weights = np.zeros((count, 1 << MOST_SLOTS, BASE + MOST_SLOTS, MOST_SLOTS + 1), dtype=np.float32)
         for number, sheaf in enumerate(self.sheaves):
             places, (_, states, size, choices) = list(sheaf.places), sheaf.weights.shape
             panel[places] = number
             arm[number, : len(sheaf.slots)] = [arms[slot.arm] for slot in sheaf.slots]
             sample[number, : len(sheaf.slots)] = [slot.sample for slot in sheaf.slots]
-            whole[places, :states, :size, :choices] = sheaf.weights
+            weights[places, :states, :size, :choices] = sheaf.weights
         weight = np.array([one.weight for one in self.courses])
-        return Stack(arms, arm, sample, panel, weight, whole, np.array(self.tradeoffs))
+        panels = tuple(sheaf.slots for sheaf in self.sheaves)
+        whole = np.array([(1 << len(slots)) - 1 for slots in panels])
+        beside = np.ascontiguousarray(sideways(count, np.arange(-SPREAD, SPREAD + 1)).T)
+        return Stack(panels, arms, arm, whole, sample, panel, weight, weights, np.array(self.tradeoffs), beside)
 
     def nearest(self, tradeoff: float) -> int:
         """The place of the course learned at the nearest tradeoff, by the ratio of weights."""
         if tradeoff >= 1.0:
             return len(self.courses) - 1
-        logs = np.log([one.weight for one in self.courses])
         weight = max(tradeoff / (1.0 - tradeoff), 1e-300)
-        return int(np.abs(logs - np.log(weight)).argmin())
+        return int(np.abs(self._logs - np.log(weight)).argmin())
+
+    @cached_property
+    def _logs(self) -> Floats:
+        """Logarithms of the courses' weights."""
+        return np.log([one.weight for one in self.courses])
 
 
 def aside(query_text: str) -> int:
