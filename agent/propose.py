@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from curveroute.agent.decide import USD_PER_PRICE, rank
 from curveroute.agent.errors import PoolError, PredictorError, QueryError
+from curveroute.agent.listed import Listed
 from curveroute.agent.looking.looking import Looking
 from curveroute.agent.pool.pool import form_tokens, images_in, input_tokens_bound, input_tokens_prior
 from curveroute.agent.types import Arm, Estimate, Form, Usage
@@ -74,6 +76,7 @@ class Outlooker:
         self._positions = self.places(self._learned)
         self._tariff, self._pace = _tariff(pool), _pace(pool)
         self._seen: dict[_Key, _Prompts] = {}
+        self._lists: dict[int, Listed] = {}
         self._covariance = _prior_covariance(pool)
         if self._view is not None:
             self._covariance[np.ix_(self._positions, self._positions)] = self._view.covariance
@@ -83,17 +86,43 @@ class Outlooker:
 
     def places(self, arms: Sequence[Arm]) -> Places:
         """(n,) where these arms stand among the pool's."""
-        found = [self._own.get(id(arm)) for arm in arms]  # an arm of the pool itself is found by what it is, sooner
-        if None in found:
-            found = [self._index[arm] for arm in arms]
-        return np.array(found, dtype=np.intp)
+        try:  # an arm of the pool itself is found by what it is, sooner
+            return np.fromiter(map(self._own.__getitem__, map(id, arms)), dtype=np.intp, count=len(arms))
+        except KeyError:
+            return np.array([self._index[arm] for arm in arms], dtype=np.intp)
+
+    @cached_property
+    def slots(self) -> Places:
+        """(S, K) where the arms of every panel's slots stand among the pool's; -1 where there is none."""
+        stack = self.looking.stack
+        return np.array([*(self._index.get(arm, -1) for arm in stack.arms), -1], dtype=np.intp)[stack.arm]
+
+    def listed(self, candidates: Sequence[Estimate]) -> Listed:
+        """A run's candidates as arrays; kept for a while, because every step of the run asks."""
+        every = tuple(candidates)
+        kept = self._lists.get(id(every[0])) if every else None
+        if kept is not None and kept.candidates == every:
+            return kept
+        quality, cost, latency = (
+            np.array([getattr(one, name) for one in every], dtype=np.float64)
+            for name in ("quality", "cost_usd", "latency_s")
+        )
+        return self._keep(Listed(every, self._index, self.places([one.arm for one in every]), quality, cost, latency))
+
+    def _keep(self, listed: Listed) -> Listed:
+        """Kept by the first estimate's own id, which stays its own for as long as the estimate is kept here."""
+        if len(self._lists) >= _QUERIES_KEPT:
+            self._lists.clear()
+        if listed.candidates:
+            self._lists[id(listed.candidates[0])] = listed
+        return listed
 
     def covariance(self, places: Places, others: Places | None = None) -> Floats:
         """(n, n) covariance of the qualities of the arms at these places, from the residuals of training.
 
         With ``others``, (n, m) of each with those at other places.
         """
-        return np.asarray(self._covariance[places[:, None], places if others is None else others])
+        return self._covariance.take(places if others is None else others, axis=1).take(places, axis=0)
 
     def worst_usd(self, query: Query, places: Places) -> Floats:
         """(n,) the most that one request of each arm can cost: ``request_bounds`` of all of them at once."""
@@ -141,7 +170,11 @@ class Outlooker:
         latency = prompts.reading_s + tokens * self._pace.output
         columns = (quality, std, prompts.tokens, tokens, cost, latency)
         figures = zip(*(column[ranked].tolist() for column in columns), strict=True)
-        return tuple(Estimate(self.pool.arms[place], *row) for place, row in zip(ranked.tolist(), figures, strict=True))
+        every = tuple(
+            Estimate(self.pool.arms[place], *row) for place, row in zip(ranked.tolist(), figures, strict=True)
+        )
+        self._keep(Listed(every, self._index, ranked, quality[ranked], cost[ranked], latency[ranked]))
+        return every
 
     def _expected(self, vector: Vectors | None) -> tuple[Floats, Floats, Floats]:
         """Quality, output tokens and standard deviation of every arm of the pool, (A,) each."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from curveroute.agent.advice import NO_SAY, Advice, advise, choices, listed
+from curveroute.agent.advice import Advice, advise, choices, surveyed
 from curveroute.agent.ending import as_promised, early_end, off_course
 from curveroute.agent.errors import SettingError
 from curveroute.agent.escalate import (
@@ -26,7 +26,7 @@ from curveroute.agent.escalate import (
     why_not,
 )
 from curveroute.agent.flips import crossings, flips_from, named_flips, rejections
-from curveroute.agent.looking.looking import aside
+from curveroute.agent.looking.looking import SPREAD, aside
 from curveroute.agent.posterior import Heard, conditioned, whole_of
 from curveroute.agent.probe import Ask, affordable_limit
 from curveroute.agent.types import Arm, Attempt, AttemptId, Decision
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from curveroute.agent.escalate import Floats, Mask
+    from curveroute.agent.listed import Listed
     from curveroute.agent.propose import Outlooker
     from curveroute.agent.types import Estimate, Flip, Plan, Query, Role, RunId
 
@@ -82,11 +83,6 @@ class Inquiry:
     candidates: Sequence[Estimate]
     plan: Plan
     knobs: Knobs
-
-    @property
-    def arms(self) -> list[Arm]:
-        """The candidates' arms, in their order."""
-        return listed(self.candidates).arms
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +144,12 @@ def next_turn(
     Raises:
         CapTooSmall: nothing was asked yet and no arm fits under the cap.
     """
-    arms = inquiry.arms
+    known = outlooker.listed(inquiry.candidates)
+    arms = known.arms
     answers = [attempt for attempt in attempts if is_answer(attempt)]
     hearing = hearing or _heard(outlooker, inquiry, answers)
     advice = _advice(outlooker, inquiry, hearing)
-    situation = _situation(outlooker, inquiry, arms, attempts, advice)
+    situation = _situation(outlooker, inquiry, known, attempts, advice)
     if situation.gain is None:
         advice = None
     most = MAX_STEPS if step > MAX_STEPS else None
@@ -165,7 +162,7 @@ def next_turn(
             chosen = replace(chosen, committed=False)
     chosen = _ended(outlooker, inquiry, situation, chosen, answers, hearing)
     asks = _asks(inquiry.run_id, step, arms, situation, chosen, advice, "escalation" if answers else "probe")
-    flips = () if early else _flips(outlooker, inquiry, situation, chosen, hearing)
+    flips = () if early else _flips(arms, situation, chosen, advice)
     return Turn(_decision(step, arms, situation, chosen, flips), asks)
 
 
@@ -196,8 +193,13 @@ def _advice(outlooker: Outlooker, inquiry: Inquiry, hearing: Hearing | None) -> 
         return None
     if inquiry.knobs.policy == "closed-form":
         return None
-    course = outlooker.looking.course(inquiry.knobs.tradeoff, inquiry.query.text)
-    return advise(course, inquiry.candidates, hearing)
+    looking, asides = outlooker.looking, aside(inquiry.query.text)
+    course = looking.place(inquiry.knobs.tradeoff, asides)
+    if course is None:
+        return None
+    known = outlooker.listed(inquiry.candidates)
+    survey = surveyed(looking.stack, outlooker.slots, known, hearing)
+    return advise(survey, course, len(known.arms), looking.stack.beside[asides + SPREAD])
 
 
 def check_knobs(outlooker: Outlooker, knobs: Knobs) -> None:
@@ -222,13 +224,12 @@ def check_knobs(outlooker: Outlooker, knobs: Knobs) -> None:
 
 
 def _situation(
-    outlooker: Outlooker, inquiry: Inquiry, arms: list[Arm], attempts: Sequence[Attempt], advice: Advice | None
+    outlooker: Outlooker, inquiry: Inquiry, known: Listed, attempts: Sequence[Attempt], advice: Advice | None
 ) -> Situation:
-    known = listed(inquiry.candidates)
-    answers = [(known.place[attempt.arm], attempt) for attempt in attempts if is_answer(attempt)]
+    arms, places = known.arms, known.places
+    answers = [(known.place(attempt.arm), attempt) for attempt in attempts if is_answer(attempt)]
     good = [one.verdict.score for _, one in answers if one.verdict is not None and one.error is None]
-    places, heard = outlooker.places(arms), _verdicts(answers)
-    quality = known.quality
+    quality, heard = known.quality, _verdicts(answers)
     if answers:
         columns = outlooker.covariance(places, places[whole_of(heard)])
         quality = conditioned(quality, columns, heard, arms)
@@ -354,7 +355,7 @@ def _asks(
     share = math.inf
     if not math.isinf(situation.left_usd):
         share = max(situation.left_usd - math.fsum(worst), 0.0) * (1.0 - 1e-9) if len(worst) == 1 else 0.0
-    samples = [0 if advice is None else advice.sample[index] for index in chosen.arms]
+    samples = [0 if advice is None else advice.survey.heard.count(arms[index]) for index in chosen.arms]
     return tuple(
         Ask(
             AttemptId(f"{run_id}.{step}.{number}"),
@@ -389,28 +390,25 @@ def _decision(step: int, arms: Sequence[Arm], situation: Situation, chosen: Step
     )
 
 
-def _flips(
-    outlooker: Outlooker, inquiry: Inquiry, situation: Situation, chosen: Step, hearing: Hearing | None
-) -> tuple[Flip, ...]:
+def _flips(arms: Sequence[Arm], situation: Situation, chosen: Step, advice: Advice | None) -> tuple[Flip, ...]:
     """The nearest tradeoffs at which the rule would have chosen otherwise, had it been asked the same here."""
-    may = situation.open & (situation.worst_usd <= situation.left_usd)
-    arms = inquiry.arms
     if chosen.reason == PLANNED:
         return ()
+    may = situation.open & (situation.worst_usd <= situation.left_usd)
     own = chosen.arms[0] if chosen.arms else None
-    if situation.gain is None:
+    if advice is None:
         gain = np.where(may, gain_of(situation), np.nan)
         found = crossings(gain, price_of(situation), situation.tradeoff, own, may_stop=situation.best is not None)
         pairs = [(at, () if arm is None else (arm,)) for at, arm in filter(None, found)]
         return named_flips(pairs, arms)
-    grid, chosen_there = choices(outlooker.looking, inquiry.candidates, hearing, price_of(situation), may)
-    own_course = np.arange(grid.size) + aside(inquiry.query.text)  # this query follows a neighbour's course
-    chosen_there = chosen_there[np.clip(own_course, 0, grid.size - 1)]
-    other = np.flatnonzero((chosen_there != NO_SAY) & (chosen_there != (-1 if own is None else own)))
-    side = int(np.searchsorted(grid[other], situation.tradeoff))
-    near = other[max(side - 1, 0) : side + 2]
+    chosen_here = -1 if own is None else own
+    chosen_there = choices(advice, price_of(situation), may, unsaid=chosen_here)
+    other = np.flatnonzero(chosen_there != chosen_here)
+    grid = advice.survey.stack.tradeoffs[other]
+    side = int(grid.searchsorted(situation.tradeoff))
+    near = slice(max(side - 1, 0), side + 2)
     others = flips_from(
-        [() if arm < 0 else (arm,) for arm in chosen_there[near].tolist()],
+        [() if arm < 0 else (arm,) for arm in chosen_there[other[near]].tolist()],
         situation.tradeoff,
         grid[near].tolist(),
         own=() if own is None else (own,),
