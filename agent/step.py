@@ -235,35 +235,35 @@ def _situation(
         quality = conditioned(quality, columns, heard, arms)
     left = left_usd(inquiry.knobs.max_cost_usd, attempts)
     worst = _cut_to_cap(outlooker, inquiry, arms, outlooker.worst_usd(inquiry.query, places), left)
-    closed = Situation(
+    fits = worst <= left
+    may = _open(arms, inquiry.plan, answers, fits, answered=bool(good))
+    if advice is not None and not _leads(advice, answers, fits, answered=bool(good)):
+        advice = None
+    return Situation(
         quality=quality,
         cost_usd=known.cost_usd,
         worst_usd=worst,
-        open=_open(arms, inquiry.plan, answers, worst <= left, answered=bool(good)),
+        open=may if advice is None else may | np.isfinite(advice.gain),  # an arm of the panel may be asked again
         best=max(good, default=None),
         tradeoff=inquiry.knobs.tradeoff,
         reference_cost_usd=outlooker.reference_cost_usd,
         left_usd=left,
         reliability=outlooker.reliability,
-        latency_s=known.latency_s,
+        gain=None if advice is None else advice.gain,
+        weight=0.0 if advice is None else advice.weight,
+        latency_s=known.latency_s if inquiry.knobs.seconds_usd > 0.0 else None,
         seconds_usd=inquiry.knobs.seconds_usd,
     )
-    return closed if advice is None else _advised(closed, advice, answers)
 
 
-def _advised(closed: Situation, advice: Advice, answers: Sequence[Answer]) -> Situation:
-    """The situation with learned gains: an arm of the panel may be asked again. The closed form, where the panel fails.
+def _leads(advice: Advice, answers: Sequence[Answer], fits: Mask, *, answered: bool) -> bool:
+    """Whether the learned gains lead. The closed form does where the panel fails.
 
     It does before the first answer, when the cap holds no slot of it, and when a model of it failed.
     """
-    failed = {attempt.arm.model for _, attempt in answers if attempt.error is not None}
-    if failed & advice.models:
-        return closed
-    may = np.isfinite(advice.gain)
-    situation = replace(closed, gain=advice.gain, weight=advice.weight, open=closed.open | may)
-    if closed.best is None and not (may & (closed.worst_usd <= closed.left_usd)).any():
-        return closed
-    return situation
+    if {attempt.arm.model for _, attempt in answers if attempt.error is not None} & advice.models:
+        return False
+    return answered or bool((np.isfinite(advice.gain) & fits).any())
 
 
 def _ended(
@@ -293,7 +293,7 @@ def _cut_to_cap(outlooker: Outlooker, inquiry: Inquiry, arms: list[Arm], worst: 
 
     It is cut no further than to the tokens that it is expected to use.
     """
-    for place in np.flatnonzero(worst > left).tolist():
+    for place in () if math.isinf(left) else np.flatnonzero(worst > left).tolist():
         arm, expected = arms[place], inquiry.candidates[place]
         if arm.budget is None:
             messages = outlooker.pool.messages(inquiry.query, arm)
@@ -331,11 +331,13 @@ def _verdicts(answers: Sequence[Answer]) -> list[Heard]:
 
 def _opening(arms: list[Arm], plan: Plan, situation: Situation, *, opened: bool) -> tuple[int | None, tuple[int, ...]]:
     """The planner's first arm, if it spoke; and who may be asked beside the chosen one when waiting is dear."""
-    able = situation.open & (situation.worst_usd <= situation.left_usd)
     first = None
     if not opened and plan.source == "planner" and plan.arms[0] in arms:
         first = arms.index(plan.arms[0])
-    if not plan.probe or situation.seconds_usd <= 0.0 or not able.any():
+    if not plan.probe or situation.seconds_usd <= 0.0:
+        return first, ()
+    able = situation.open & (situation.worst_usd <= situation.left_usd)
+    if not able.any():
         return first, ()
     net = np.where(situation.open, net_gain(situation), -np.inf)
     lead = first if first is not None else int(np.nan_to_num(np.where(able, net, -np.inf), nan=-np.inf).argmax())
