@@ -8,9 +8,7 @@ it does not. A choice that differs only between two neighbours of the grid, and 
 from __future__ import annotations
 
 import math
-from collections import deque
-from dataclasses import fields
-from itertools import repeat
+from itertools import compress, starmap
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -32,7 +30,6 @@ GRID = tuple(
 )
 _DIGITS = 4
 _TIE = 1e-12
-_FIELDS = tuple(getattr(Rejection, field.name) for field in fields(Rejection))
 
 
 def flips_of(
@@ -121,17 +118,9 @@ def rejections(
 
     Figures are rounded here, where they are made, so that the ledger can be small and still hold what was decided.
     """
-    lost = [row for row, reason in enumerate(reasons) if reason]
-    figures = _figures(np.array((net_gain, gain, price, probability), dtype=np.float64)[:, lost])
-    return _made([arms[row] for row in lost], [reasons[row] for row in lost], *figures)
-
-
-def _made(*columns: Sequence[object]) -> tuple[Rejection, ...]:
-    """Rejections column by column: every step makes hundreds, and a frozen value's own way takes twice as long."""
-    made = tuple(map(object.__new__, repeat(Rejection, len(columns[0]))))
-    for field, column in zip(_FIELDS, columns, strict=True):
-        deque(map(field.__set__, made, column), maxlen=0)
-    return made
+    figures = _figures(np.array((net_gain, gain, price, probability), dtype=np.float64))
+    rows = compress(zip(arms, reasons, *figures, strict=True), reasons)
+    return tuple(starmap(Rejection, rows))
 
 
 def _figures(columns: Floats) -> list[list[float | None]]:

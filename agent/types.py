@@ -7,7 +7,7 @@ unlimited. Values are immutable; a later fact about one (a verdict on an attempt
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, NewType, NotRequired, TypeAlias
+from typing import Final, Literal, NewType, NotRequired, TypeAlias
 
 from typing_extensions import TypeAliasType, TypedDict
 
@@ -220,9 +220,12 @@ class Plan:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Rejection:
     """Why one candidate was not chosen at one step, with the figures behind it; ``None`` where none was computed.
+
+    Every step makes one for each arm, and a frozen value takes four times as long to make: only type checkers hold
+    this one still.
 
     Attributes:
         net_gain: what the rule compared, in units of the score: the gain less the price, weighed by the tradeoff.
@@ -231,12 +234,12 @@ class Rejection:
         probability: believed probability that this arm answers rightly, after all verdicts so far.
     """
 
-    arm: Arm
-    reason: str
-    net_gain: float | None = None
-    gain: float | None = None
-    price: float | None = None
-    probability: float | None = None
+    arm: Final[Arm]
+    reason: Final[str]
+    net_gain: Final[float | None] = None
+    gain: Final[float | None] = None
+    price: Final[float | None] = None
+    probability: Final[float | None] = None
 
 
 @dataclass(frozen=True, slots=True)
