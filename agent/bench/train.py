@@ -15,7 +15,7 @@ from curveroute.agent.bench.columns import columns_hash
 from curveroute.agent.bench.grid import grid_of, merged
 from curveroute.agent.bench.looked import candidates, recorded_of
 from curveroute.agent.embed.kept import kept_embeddings
-from curveroute.agent.errors import PredictorError, TableError
+from curveroute.agent.errors import TableError
 from curveroute.agent.looking.learn import learn, weights_for
 from curveroute.agent.predictor import Predictor
 from curveroute.agent.verify.fit_jury import Diet
@@ -59,7 +59,7 @@ async def train(
 
     Raises:
         TableError: a table too small, or with a model that has no price.
-        PredictorError: values that cannot be fitted, or no right and wrong answers to learn from.
+        PredictorError: values that cannot be fitted.
     """
     grid = merged(grid_of(columns))
     if len(grid) < FEWEST_QUERIES:
@@ -96,10 +96,11 @@ def learned(
     *,
     seed: int = 0,
     watch: Callable[[int, int, str], None] = lambda *_: None,
-) -> Looking | None:
-    """What looking at recorded answers taught; None where the table holds too few to learn from.
+) -> Looking:
+    """What looking at recorded answers taught.
 
-    Of a very large table a random part of the queries is enough.
+    Of a very large table a random part of the queries is enough. Where all answers are equally good the courses tell
+    arms apart by cost alone, and how far verdicts can be relied on was not measured.
 
     Args:
         grid: queries of different texts.
@@ -108,8 +109,6 @@ def learned(
         seed: of juries and folds.
         watch: told what ``learn`` tells.
     """
-    if min(grid.quality.shape) == 0 or np.nanmin(grid.quality) == np.nanmax(grid.quality):
-        raise PredictorError("the juries need right and wrong answers to learn from; collect more tasks")
     prices = replace(grid, prices=np.column_stack((grid.prices[:, 0], output_prices / USD_PER_MILLION)))
     rows = np.sort(np.random.default_rng(seed).permutation(len(grid))[:MOST_QUERIES])
     tokens = predictor.loo_tokens_
@@ -119,4 +118,6 @@ def learned(
     recorded = recorded_of(part, candidates(part), predictor.loo_quality_[rows], tokens[rows], expected[rows])
     unit = predictor.reference_cost_usd_
     lesson = learn(recorded, weights_for(recorded, unit).tolist(), unit, diet=Diet(seed=seed), watch=watch)
-    return replace(lesson.looking, calibrator=replace(Calibrator.identity(), reliability=lesson.reliability))
+    told = np.nanmin(part.quality) < np.nanmax(part.quality)
+    calibrator = replace(Calibrator.identity(), reliability=lesson.reliability if told else None)
+    return replace(lesson.looking, calibrator=calibrator)
