@@ -16,7 +16,7 @@ import asyncio
 import json
 import math
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,10 +28,14 @@ from curveroute.agent.chat.seam import Reply
 from curveroute.agent.errors import CapTooSmall, ModelCallError
 from curveroute.agent.ledger import Ledger, NullLedger
 from curveroute.agent.ledger.events import AttemptMade
+from curveroute.agent.looking.course import BASE, Course
+from curveroute.agent.looking.looking import Looking
+from curveroute.agent.looking.recorded import Slot
 from curveroute.agent.pool import Pool, PoolSpec
 from curveroute.agent.pool.pool import input_tokens_bound
 from curveroute.agent.probe import request_bounds
 from curveroute.agent.types import Message, Query, Usage
+from curveroute.agent.verify.jury import Jury
 from curveroute.graphs import build
 
 if TYPE_CHECKING:
@@ -66,6 +70,8 @@ class World:
     caps: tuple[float | None, ...]
     whole: bool
     """Every request uses the whole of its bounds, or is billed as if it had."""
+    looking: Looking | None = None
+    """What was learned of looking; None where the closed form decides."""
 
 
 def world(number: int, *, whole: bool) -> World:
@@ -80,6 +86,19 @@ def world(number: int, *, whole: bool) -> World:
     worst = [request_bounds(pool, arm, pool.messages(query, arm)).cost_usd for arm in pool.arms]
     caps = sorted((random_cap(rng, worst) for _ in range(CAPS - 1)), reverse=True)
     return World(number, pool, query, run_settings, (None, *caps), whole)
+
+
+def learned_world(number: int, *, whole: bool) -> World:
+    """The same where courses decide: what they say of any state is anything."""
+    one = world(number, whole=whole)
+    rng = np.random.default_rng((number, 1))
+    arms = [one.pool.arms[place] for place in rng.permutation(len(one.pool.arms))[:3]]
+    slots = tuple(Slot(arm, sample) for arm in arms for sample in range(1 + int(rng.random() < 0.3)))
+    shape = 1 << len(slots), BASE + len(slots), len(slots) + 1
+    weights = (rng.normal(0.2, 0.6, shape) / np.sqrt(BASE)).astype(np.float32)
+    courses = tuple(Course(slots, weight, weights) for weight in (1e-3, 0.1, 1.0))
+    settings = one.settings | {"plan": False, "tradeoff": min(one.settings["tradeoff"], 0.9)}
+    return replace(one, settings=settings, looking=Looking(Jury.unfitted(), courses))
 
 
 def random_pool(rng: np.random.Generator) -> Pool:
@@ -235,6 +254,9 @@ async def run(
 ) -> dict[str, Any] | None:
     """The output; none when the cap refuses everything."""
     context = house.context(one.pool, models, ledger=ledger, max_cost_usd=cap, **one.settings)
+    if one.looking is not None:
+        assert context.parts is not None
+        context.parts.outlooker.looking = one.looking
     try:
         return await GRAPH.ainvoke({"messages": list(one.query.messages)}, context=context)
     except CapTooSmall:
@@ -290,6 +312,49 @@ def test_no_run_overspends_every_cent_is_kept_and_a_lower_cap_never_costs_more(h
                 raise
 
     asyncio.run(all_worlds())
+
+
+@settings(MANY, max_examples=20)
+@given(number=NUMBERS)
+def test_where_courses_decide_a_lower_cap_costs_no_more_either(house: type[House], number: int) -> None:
+    async def all_worlds() -> None:
+        for offset in range(WORLDS):
+            await climb_down(house, learned_world(number + offset, whole=offset % 2 == 0))
+
+    asyncio.run(all_worlds())
+
+
+async def test_courses_do_decide_these_worlds(house: type[House]) -> None:
+    decided = []
+    for number in range(20):
+        one = learned_world(number, whole=False)
+        output = await run(house, one, None, Models(one), Sums())
+        assert output is not None
+        decided += [(decision.policy, len(output["decisions"])) for decision in output["decisions"]]
+    assert sum(policy == "learned" for policy, _ in decided) > len(decided) // 2
+    assert max(steps for _, steps in decided) > 2, "and not only the first step"
+
+
+async def test_what_a_call_turns_out_to_cost_no_cap_can_know(house: type[House]) -> None:
+    """The promise is of what is set aside, and not of what is paid: here the lower cap's run is the dearer one.
+
+    The dear model may cost a hundred times as much, and used next to nothing; the cheap one used all that it could.
+    """
+    pool = house.pool({"cheap": (0.2, 0.2, 1.0), "dear": (0.99, 0.99, 100.0)}, budgets=(16,))
+
+    def reply(call: Call) -> Reply:
+        used = Usage(0, 1) if call.arm.model == "dear" else Usage(input_tokens_bound(call.messages), call.max_tokens)
+        return Reply("Answer: 4", used, "stop", 0.1)
+
+    query = Query((Message(role="user", content="What is 2 + 2? " * 20),))
+    worst = {arm.model: request_bounds(pool, arm, pool.messages(query, arm)).cost_usd for arm in pool.arms}
+    costs = []
+    for cap in (worst["dear"], worst["cheap"]):
+        context = house.context(pool, house.chat(reply), tradeoff=0.3, plan=False, max_cost_usd=cap)
+        output = await GRAPH.ainvoke({"messages": list(query.messages)}, context=context)
+        costs.append(output["cost_usd"])
+        assert output["cost_usd"] <= cap
+    assert costs[0] < costs[1] <= worst["dear"]
 
 
 @pytest.fixture(scope="module")
