@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from curveroute.agent.chat.seam import Chat
     from curveroute.agent.pool import Pool
+    from curveroute.agent.probe import Keep
     from curveroute.agent.types import Attempt, AttemptId, Estimate, JsonObject, Query
 
 PLANNER_BUDGET = 128
@@ -79,7 +80,7 @@ def planning_messages(query: Query, candidates: Sequence[Estimate]) -> tuple[Mes
     return (Message(role="system", content=_SYSTEM), Message(role="user", content=content))
 
 
-async def make_plan(
+async def make_plan(  # noqa: PLR0913 - whom to ask, what it is worth, and where the call is kept
     pool: Pool,
     chat: Chat,
     query: Query,
@@ -89,6 +90,7 @@ async def make_plan(
     reference_cost_usd: float,
     left_usd: float,
     attempt_id: AttemptId,
+    keep: Keep | None = None,
 ) -> tuple[Plan, tuple[Attempt, ...]]:
     """Ask the pool's planner, when its expected gain exceeds its price and the cap holds it.
 
@@ -101,6 +103,7 @@ async def make_plan(
         reference_cost_usd: the unit of cost.
         left_usd: what the cap still holds.
         attempt_id: names the planner's call in the ledger.
+        keep: told what is charged when the call is cancelled.
 
     Returns:
         The plan, and the planner's calls with what they cost.
@@ -123,7 +126,7 @@ async def make_plan(
     if bounds.cost_usd > room:
         return ranking_plan(candidates, "the cap does not hold the planner's worst case beside an answer's"), ()
     ask = Ask(attempt_id, "planner", arm, reserve_usd=room)
-    attempts = await ask_model(pool, chat, query.text, messages, ask, schema=schema)
+    attempts = await ask_model(pool, chat, query.text, messages, ask, schema=schema, keep=keep)
     return read_plan(attempts[-1], candidates), attempts
 
 

@@ -1,14 +1,16 @@
 """Ask one arm: the call, what it cost, and the answer in it.
 
 Invariant: the attempts that come back never cost more than ``reserve_usd``, which is at least one worst case of the
-call. A try that may have been billed although nothing came back is an attempt of its own, charged at its worst case.
+call. A try that may have been billed although nothing came back is an attempt of its own, charged at its worst case;
+so are the requests of a call that is cancelled.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from curveroute.agent.chat.seam import Call
 from curveroute.agent.errors import CapTooSmall, ModelCallError
@@ -19,13 +21,15 @@ from curveroute.agent.verify.answers import extract_answer
 from curveroute.agent.verify.form import in_form
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from curveroute.agent.chat.seam import Chat, Reply
     from curveroute.agent.pool import Pool
     from curveroute.agent.types import JsonObject
 
 _FREE = Form()
+Keep: TypeAlias = "Callable[[tuple[Attempt, ...]], Awaitable[None]]"
+"""Stores what was paid for by a call that is being cancelled, before the cancellation goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +78,23 @@ def affordable_limit(pool: Pool, arm: Arm, messages: tuple[Message, ...], left_u
 
 
 async def ask_arm(
-    pool: Pool, chat: Chat, query: Query, ask: Ask, *, on_token: Callable[[str], None] | None = None
+    pool: Pool,
+    chat: Chat,
+    query: Query,
+    ask: Ask,
+    *,
+    on_token: Callable[[str], None] | None = None,
+    keep: Keep | None = None,
 ) -> tuple[Attempt, ...]:
     """Ask one arm the query, in its own prompt style.
+
+    Args:
+        pool: prices and limits.
+        chat: the seam that answers.
+        query: what is asked.
+        ask: the arm, and what it may cost.
+        on_token: told the answer piece by piece.
+        keep: told what is charged when the call is cancelled: its requests may be billed all the same.
 
     Returns:
         The attempt, after one more for requests that were lost. A call that failed for good is an attempt with
@@ -86,7 +104,7 @@ async def ask_arm(
         CapTooSmall: ``reserve_usd`` does not hold one worst case.
     """
     messages = pool.messages(query, ask.arm)
-    attempts = await _ask(pool, chat, query.text, messages, ask, query.form, on_token)
+    attempts = await _ask(pool, chat, query.text, messages, ask, query.form, on_token, keep)
     return tuple(in_form(query.form, attempt) for attempt in attempts)
 
 
@@ -99,9 +117,10 @@ async def ask_model(
     *,
     schema: JsonObject | None = None,
     on_token: Callable[[str], None] | None = None,
+    keep: Keep | None = None,
 ) -> tuple[Attempt, ...]:
     """Like :func:`ask_arm`, with messages and schema of the caller's own: how planner and judge are asked."""
-    return await _ask(pool, chat, query_text, messages, ask, Form(schema=schema), on_token)
+    return await _ask(pool, chat, query_text, messages, ask, Form(schema=schema), on_token, keep)
 
 
 async def _ask(
@@ -112,6 +131,7 @@ async def _ask(
     ask: Ask,
     form: Form,
     on_token: Callable[[str], None] | None,
+    keep: Keep | None,
 ) -> tuple[Attempt, ...]:
     bounds = _within(pool, ask, messages, form)
     if bounds.cost_usd > ask.reserve_usd:
@@ -137,15 +157,12 @@ async def _ask(
         reply = await chat.complete(call, on_token=on_token, may_resend=purse.may_resend)
     except ModelCallError as error:
         return (_failed(pool, ask, bounds, error),)
+    except asyncio.CancelledError:
+        if keep is not None:
+            await asyncio.shield(keep((_cancelled(pool, ask, bounds, purse.sent),)))
+        raise
     made = _made(pool, ask, reply)
     return (*_lost(pool, ask, bounds, reply.lost_tries), made)
-
-
-def cancelled(pool: Pool, query: Query, ask: Ask) -> Attempt:
-    """What a call that was cancelled may have cost: it may be billed, so it is charged at its worst case."""
-    bounds = _within(pool, ask, pool.messages(query, ask.arm), query.form)
-    error = ModelCallError("cancelled; charged in full because it may be billed", lost_tries=1)
-    return _failed(pool, replace(ask, attempt_id=AttemptId(f"{ask.attempt_id}.cancelled.lost")), bounds, error)
 
 
 def _within(pool: Pool, ask: Ask, messages: tuple[Message, ...], form: Form) -> Bounds:
@@ -163,14 +180,14 @@ class _Purse:
     def __init__(self, worst_usd: Callable[[int], float], reserve_usd: float) -> None:
         self._worst_usd = worst_usd
         self._reserve_usd = reserve_usd
-        self._sent = 1
+        self.sent = 1
 
     def may_resend(self) -> bool:
         # Lost requests are charged in one product and the answer is added: rounding may lift either sum by an ulp.
-        together, added = self._worst_usd(self._sent + 1), self._worst_usd(self._sent) + self._worst_usd(1)
+        together, added = self._worst_usd(self.sent + 1), self._worst_usd(self.sent) + self._worst_usd(1)
         if max(together, added) > self._reserve_usd:
             return False
-        self._sent += 1
+        self.sent += 1
         return True
 
 
@@ -204,6 +221,11 @@ def _failed(pool: Pool, ask: Ask, bounds: Bounds, error: ModelCallError) -> Atte
         latency_s=0.0,
         error=str(error),
     )
+
+
+def _cancelled(pool: Pool, ask: Ask, bounds: Bounds, tries: int) -> Attempt:
+    error = ModelCallError("cancelled; charged in full because it may be billed", lost_tries=tries)
+    return _failed(pool, replace(ask, attempt_id=AttemptId(f"{ask.attempt_id}.cancelled.lost")), bounds, error)
 
 
 def _lost(pool: Pool, ask: Ask, bounds: Bounds, tries: int) -> tuple[Attempt, ...]:

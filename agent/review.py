@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from curveroute.agent.chat.seam import Chat
     from curveroute.agent.embed.seam import Embedder
     from curveroute.agent.pool import Pool
+    from curveroute.agent.probe import Keep
     from curveroute.agent.propose import Outlooker
     from curveroute.agent.types import Query, Verdict
     from curveroute.agent.verify.found import Verifier
@@ -53,6 +54,7 @@ class Panel:
         embedder: compares answers in free text; by their spelling alone where there is none.
         verifiers: the user's own.
         recorded: what verifiers and judge said when a recorded run was made, in place of asking them again.
+        keep: told what the judge's calls cost when the run is cancelled amid one.
     """
 
     pool: Pool
@@ -62,6 +64,7 @@ class Panel:
     embedder: Embedder | None = None
     verifiers: tuple[Verifier, ...] = ()
     recorded: Mapping[AttemptId, float] | None = None
+    keep: Keep | None = None
 
 
 async def review_run(
@@ -182,6 +185,7 @@ async def _judge(
         attempt_id=name,
         left_usd=room,
         rival=rival,
+        keep=panel.keep,
     )
     return calls
 

@@ -5,7 +5,6 @@ Invariant: an attempt is in the ledger before the graph moves on.
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
@@ -18,7 +17,7 @@ from curveroute.agent.ledger.events import AttemptMade, RunEnd, RunSettings, Run
 from curveroute.agent.plan import make_plan, ranking_plan, read_plan
 from curveroute.agent.pool.pool import check_query
 from curveroute.agent.pool.room import with_room
-from curveroute.agent.probe import ask_arm, cancelled
+from curveroute.agent.probe import ask_arm
 from curveroute.agent.review import Panel, review_run
 from curveroute.agent.step import Inquiry, best_attempt, check_knobs, left_usd, next_turn, spent_usd
 from curveroute.agent.types import Attempt, AttemptId, Query, RunId
@@ -31,6 +30,7 @@ from curveroute.graphs.traces import trace_decision
 
 if TYPE_CHECKING:
     from curveroute.agent.ledger.events import Event
+    from curveroute.agent.probe import Keep
 
 
 class Nodes:
@@ -93,6 +93,7 @@ class Nodes:
                 reference_cost_usd=parts.outlooker.reference_cost_usd,
                 left_usd=left_usd(context.max_cost_usd, ()),
                 attempt_id=name,
+                keep=_keeper(parts, state["run_id"]),
             )
         inquiry = Inquiry(state["run_id"], state["query"], candidates, plan, context)
         try:
@@ -118,13 +119,8 @@ class Nodes:
         if any(attempt.attempt_id == ask.attempt_id for attempt in before):
             return {"attempts": _by_id(before)}
         ask = replace(ask, reserve_usd=ask.reserve_usd - spent_usd(before))
-        try:
-            told = on_token if state["live"] else None
-            attempts = await ask_arm(parts.pool, parts.chat, state["query"], ask, on_token=told)
-        except asyncio.CancelledError:
-            lost = cancelled(parts.pool, state["query"], ask)
-            await asyncio.shield(parts.ledger.record(state["run_id"], *_made(parts, (lost,))))
-            raise
+        told, keep = on_token if state["live"] else None, _keeper(parts, state["run_id"])
+        attempts = await ask_arm(parts.pool, parts.chat, state["query"], ask, on_token=told, keep=keep)
         await parts.ledger.record(state["run_id"], *_made(parts, attempts))
         return {"attempts": _by_id((*before, *attempts))}
 
@@ -133,7 +129,7 @@ class Nodes:
         context, parts = self._given(runtime)
         inquiry = Inquiry(state["run_id"], state["query"], state["candidates"], state["plan"], context)
         reviewed = await review_run(
-            Panel(parts.pool, parts.chat, parts.outlooker, parts.ledger.made, parts.embedder, parts.verifiers),
+            _panel(parts, state["run_id"]),
             inquiry,
             tuple(state["attempts"].values()),
             len(state["decisions"]) + 1,
@@ -204,6 +200,27 @@ class Nodes:
             message = "the graph has no parts: pass Context(parts=…), or bind them with build(Context(parts=…))"
             raise TypeError(message)
         return context, parts
+
+
+def _panel(parts: Parts, run_id: RunId) -> Panel:
+    return Panel(
+        parts.pool,
+        parts.chat,
+        parts.outlooker,
+        parts.ledger.made,
+        parts.embedder,
+        parts.verifiers,
+        keep=_keeper(parts, run_id),
+    )
+
+
+def _keeper(parts: Parts, run_id: RunId) -> Keep:
+    """Writes what a cancelled call may be billed for into the ledger."""
+
+    async def keep(attempts: tuple[Attempt, ...]) -> None:
+        await parts.ledger.record(run_id, *_made(parts, attempts))
+
+    return keep
 
 
 def _made(parts: Parts, attempts: tuple[Attempt, ...]) -> list[Event]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from curveroute.agent.bench.claims import claims_of
 from curveroute.agent.looking.learn import FEWEST_ROWS, LEAST_SHARE
 from curveroute.agent.looking.recorded import Recorded, Slot
 from curveroute.agent.verify.chance import agreement_chance
@@ -73,8 +74,9 @@ def recorded_of(grid: Grid, slots: Sequence[Slot], quality: Floats, tokens: Floa
     at = query[:, None], columns[None, :], sample
     models = tuple(dict.fromkeys(slot.arm.model for slot in slots))
     one = grid.samples
+    claims = claims_of(np.where(asked, one.said[at], -1), query, one.words, one.vectors)
     seen = Seen(
-        claim=np.where(asked, one.answer[at], -1),
+        claim=claims.claim,
         asked=asked,
         model=np.broadcast_to(np.array([models.index(slot.arm.model) for slot in slots]), asked.shape),
         prior=log_odds(quality)[query[:, None], columns],
@@ -84,6 +86,8 @@ def recorded_of(grid: Grid, slots: Sequence[Slot], quality: Floats, tokens: Floa
         confidence=np.where(asked, one.confidence[at], 0.0).astype(np.float32),
         chance=np.array([agreement_chance(text) for text in grid.texts], dtype=np.float32)[query],
         models=models,
+        torn=claims.torn if claims.torn.any() else None,
+        near=claims.near,
     )
     return Recorded(
         tuple(slots),

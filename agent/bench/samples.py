@@ -1,35 +1,40 @@
 """The single answers of a curve table as arrays: what each claims, and what can be seen of it.
 
 Answers are read as the graph reads them (``curveroute.agent.verify.signals``): what makes no usable claim there makes
-none here, and two answers of one query that agree there have one code here.
+none here, and two answers of one query that agree there have one code here. Free text agrees by its spelling until it
+is ``heard``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from itertools import combinations
-from typing import TYPE_CHECKING, Self, TypeVar
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
+from curveroute.agent.bench.claims import free_texts, one_partition
 from curveroute.agent.types import Arm, ModelId
-from curveroute.agent.verify.answers import extract_answer, query_kind, same
+from curveroute.agent.verify.answers import echoes, extract_answer, query_kind
 from curveroute.agent.verify.seen import log_odds
-from curveroute.agent.verify.signals import read_answer
+from curveroute.agent.verify.signals import read_form
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from curveroute.agent.bench.columns import Columns
     from curveroute.agent.bench.words import Words
     from curveroute.agent.decide import Indices, Mask
+    from curveroute.agent.verify.answers import QueryKind
+    from curveroute.agent.verify.signals import Answered
 
     Codes = NDArray[np.int32]
     Singles = NDArray[np.float32]
 
 Kind = TypeVar("Kind", bound=np.generic)
 
-MOST_COMPARED = 16  # different answers to one query that are compared in pairs
+_SHORTEST_ECHO = 7  # characters: four words
 _NOBODY = Arm(ModelId(""), None)
 
 
@@ -41,33 +46,61 @@ class Samples:
         quality: (n, A, S), NaN where there is no such sample.
         cost_usd: (n, A, S) USD, NaN likewise.
         answer: (n, A, S) codes of claims, equal where two answers of a query agree; -1 where none is made.
+        said: (n, A, S) what each says, as a place in ``words``; -1 likewise.
         tokens: (n, A, S) output tokens, NaN likewise.
         cut: (n, A, S) whether the token limit ended it.
         malformed: (n, A, S) whether it has not the form that its query asks for.
         confidence: (n, A, S) log-odds of the tokens' mean probability, 0 where unknown.
+        words: spelled answers in rising order; none where ``said`` tells claims apart and not texts.
+        vectors: of free texts, by the text, as far as they were embedded.
     """
 
     quality: Singles
     cost_usd: Singles
     answer: Codes
+    said: Codes
     tokens: Singles
     cut: Mask
     malformed: Mask
     confidence: Singles
+    words: tuple[str, ...] = ()
+    vectors: Mapping[str, Singles] = field(default_factory=dict)
 
     @classmethod
     def plain(cls, quality: Singles, cost_usd: Singles, answer: Codes) -> Self:
         """Whole, well-formed answers of which no more is known."""
         nothing, no = np.zeros_like(quality), np.zeros(quality.shape, dtype=np.bool_)
-        return cls(quality, cost_usd, answer, nothing, no, no, nothing)
+        return cls(quality, cost_usd, answer, answer, nothing, no, no, nothing)
 
     def rows(self, rows: Indices) -> Samples:
         """Some of the queries."""
-        return Samples(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return self._with({name: getattr(self, name)[rows] for name in _ARRAYS})
 
     def arms(self, columns: Indices) -> Samples:
         """Some of the arms."""
-        return Samples(*(getattr(self, field.name)[:, columns] for field in fields(self)))
+        return self._with({name: getattr(self, name)[:, columns] for name in _ARRAYS})
+
+    def free_texts(self) -> list[str]:
+        """The free texts of queries that were answered in two or more: what ``heard`` wants the vectors of."""
+        return free_texts(self.said.reshape(len(self.said), -1), self.words)
+
+    def heard(self, vectors: Mapping[str, Singles]) -> Samples:
+        """The same, where free text agrees by its meaning.
+
+        Args:
+            vectors: (dim,) of each of the ``free_texts``, by the embedder that will compare answers in runs.
+        """
+        if not vectors:
+            return self
+        said = self.said.reshape(len(self.said), -1)
+        answer = one_partition(said, np.arange(len(said)), self.words, vectors).reshape(self.said.shape)
+        return replace(self, answer=answer, vectors=vectors)
+
+    def _with(self, arrays: dict[str, Any]) -> Samples:
+        return replace(self, **arrays)
+
+
+_ARRAYS = tuple(one.name for one in fields(Samples) if one.name not in {"words", "vectors"})
 
 
 def samples_of(columns: Columns, query: Indices, arm: Indices, shape: tuple[int, int]) -> Samples:
@@ -75,7 +108,10 @@ def samples_of(columns: Columns, query: Indices, arm: Indices, shape: tuple[int,
     number = _numbers(columns, query * shape[1] + arm)
     place = query, arm, number
     full = (*shape, int(number.max()) + 1)
-    claim, malformed = _claims(columns, query)
+    code, words, malformed = _said(columns)
+    said = np.full(full, -1, dtype=np.int32)
+    said[place] = code
+    flat = said.reshape(shape[0], -1)
     confidence = columns.optional.get("confidence")
 
     def spread(values: NDArray[np.generic], empty: NDArray[Kind]) -> NDArray[Kind]:
@@ -88,11 +124,13 @@ def samples_of(columns: Columns, query: Indices, arm: Indices, shape: tuple[int,
     return Samples(
         quality=spread(columns.quality, none.copy()),
         cost_usd=spread(columns.cost_usd, none.copy()),
-        answer=spread(claim, np.full(full, -1, dtype=np.int32)),
+        answer=one_partition(flat, np.arange(shape[0]), words, {}).reshape(full),
+        said=said,
         tokens=spread(columns.output_tokens, none),
         cut=spread(columns.truncated, no.copy()),
         malformed=spread(malformed, no),
         confidence=spread(sure, np.zeros(full, dtype=np.float32)),
+        words=words,
     )
 
 
@@ -110,59 +148,53 @@ def _sure(confidence: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.isnan(confidence), 0.0, log_odds(np.nan_to_num(confidence, nan=0.5)))
 
 
-def _claims(columns: Columns, query: Indices) -> tuple[Codes, Mask]:
-    """(rows,) codes of claims, and whether each answer is malformed; every different answer is read once."""
+def _said(columns: Columns) -> tuple[Codes, tuple[str, ...], Mask]:
+    """(rows,) what each answer says, the words it may say, and whether each is malformed; each is read once."""
     response = columns.optional.get("response")
     texts = response if response is not None and not isinstance(response, np.ndarray) else None
     kinds = [query_kind(text) for text in columns.query.values]
     names = tuple(dict.fromkeys(kinds))
     kind = np.array([names.index(one) for one in kinds], dtype=np.int64)
     kind_of = np.where(columns.query.codes >= 0, kind[columns.query.codes], 0)
-    example = {name: columns.query.values[kinds.index(name)] for name in names}
     said_in = columns.answer.codes if texts is None else texts.codes
     keys = np.stack((kind_of, columns.answer.codes, said_in, columns.truncated), axis=1)
     different, inverse = np.unique(keys, axis=0, return_inverse=True)
-    seen: dict[str, int] = {}
-    codes = np.empty(len(different), dtype=np.int32)
-    malformed = np.empty(len(different), dtype=np.bool_)
-    for place, (form, answer, text, cut) in enumerate(different.tolist()):
+    read: list[tuple[str | None, Answered]] = []
+    for form, answer, text, cut in different.tolist():
         whole = None if texts is None else _word(texts, text)
-        said, bad = _read(_word(columns.answer, answer), whole, example[names[form]], cut=bool(cut))
-        codes[place] = seen.setdefault(said, len(seen)) if said else -1
-        malformed[place] = bad
-    inverse = inverse.ravel()
-    return _agreed(codes[inverse], query, tuple(seen)), malformed[inverse]
+        whole = _word(columns.answer, answer) if whole is None else whole
+        read.append(_read(whole or "", names[form], cut=bool(cut)))
+    words = tuple(sorted({one.answer for _, one in read} - {""}))
+    place = {word: code for code, word in enumerate(words)}
+    codes = np.array([place.get(one.answer, -1) for _, one in read], dtype=np.int32)[inverse.ravel()]
+    malformed = np.array([one.malformed for _, one in read], dtype=np.bool_)[inverse.ravel()]
+    codes[_echoed(columns, inverse.ravel(), [answer for answer, _ in read], codes)] = -1
+    return codes, words, malformed
 
 
 def _word(words: Words, code: int) -> str | None:
     return words.values[code] if code >= 0 else None
 
 
-def _read(answer: str | None, text: str | None, example: str, *, cut: bool) -> tuple[str, bool]:
-    """The claim of an answer (empty when it makes none) to a query of the same kind as ``example``."""
-    whole = text if text is not None else answer or ""
-    one = read_answer(_NOBODY, whole, extract_answer(whole), "length" if cut else "stop", None, example)
-    return one.answer, one.malformed
+def _read(whole: str, kind: QueryKind, *, cut: bool) -> tuple[str | None, Answered]:
+    """The answer in a text, as it was written, and what is seen of it at a query of that kind."""
+    answer = extract_answer(whole)
+    return answer, read_form(_NOBODY, whole, answer, "length" if cut else "stop", None, kind)
 
 
-def _agreed(codes: Codes, query: Indices, words: tuple[str, ...]) -> Codes:
-    """Codes in which answers of one query that agree, though they are written differently, have the lower one."""
-    pairs = np.unique(np.stack((query[codes >= 0], codes[codes >= 0]), axis=1), axis=0)
-    bounds = np.flatnonzero(np.diff(pairs[:, 0], prepend=-1, append=-1))
-    alike: dict[tuple[int, int], bool] = {}
-    merged: dict[tuple[int, int], int] = {}
-    for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        if not 1 < stop - start <= MOST_COMPARED:
-            continue
-        for one, other in combinations(pairs[start:stop, 1].tolist(), 2):
-            if (one, other) not in alike:
-                alike[one, other] = same(*sorted((words[one], words[other])))
-            if alike[one, other]:
-                merged.setdefault((int(pairs[start, 0]), other), merged.get((int(pairs[start, 0]), one), one))
-    if not merged:
-        return codes
-    whole = codes.copy()
-    key = query.astype(np.int64) * len(words) + codes
-    for (row, code), instead in merged.items():
-        whole[(key == row * len(words) + code) & (codes >= 0)] = instead
-    return whole
+def _echoed(columns: Columns, read: Indices, answers: Sequence[str | None], codes: Codes) -> Mask:
+    """(rows,) whether an answer only says its own query again.
+
+    Args:
+        columns: the table.
+        read: (rows,) which of the answers each row gave.
+        answers: as they were written.
+        codes: (rows,) what each claims, -1 for nothing.
+    """
+    long = np.array([answer is not None and len(answer) >= _SHORTEST_ECHO for answer in answers], dtype=np.bool_)
+    rows = np.flatnonzero(long[read] & (codes >= 0) & (columns.query.codes >= 0))
+    pairs, place = np.unique(np.stack((columns.query.codes[rows], read[rows]), axis=1), axis=0, return_inverse=True)
+    again = [echoes(columns.query.values[query], answers[answer] or "") for query, answer in pairs.tolist()]
+    found = np.zeros(len(read), dtype=np.bool_)
+    found[rows] = np.array(again, dtype=np.bool_)[place.ravel()]
+    return found

@@ -10,6 +10,7 @@ import numpy as np
 
 from curveroute.agent.bench.columns import columns_hash, read_columns
 from curveroute.agent.bench.grid import Grid, grid_of, groups_of
+from curveroute.agent.bench.meaning import heard
 from curveroute.agent.embed.kept import kept_embeddings
 from curveroute.agent.errors import SettingError, TableError
 
@@ -94,12 +95,14 @@ def read_pair(train: Path, test: Path, models: Sequence[str] = (), tasks: Sequen
 async def embedded(
     subject: Subject, embedder: Embedder, folder: Path, watch: Callable[[int, int], None] | None = None
 ) -> Subject:
-    """The same with embeddings; see :func:`kept_embeddings`."""
+    """The same with embeddings of the queries, and answers in free text compared by theirs: see :func:`heard`."""
     tested = () if subject.test is None else subject.test.texts
     vectors = await kept_embeddings([*subject.grid.texts, *tested], embedder, folder, watch)
     x, count = vectors.astype(np.float64), len(subject.grid)
-    test = None if subject.test is None else subject.test.embedded(x[count:])
-    return replace(subject, grid=subject.grid.embedded(x[:count]), test=test)
+    parts = [subject.grid.embedded(x[:count])]
+    parts += [] if subject.test is None else [subject.test.embedded(x[count:])]
+    grid, *test = await heard(*parts, embedder=embedder, folder=folder, watch=watch)
+    return replace(subject, grid=grid, test=test[0] if test else None)
 
 
 def _arms(grid: Grid, arms: Sequence[object]) -> Grid:

@@ -8,6 +8,7 @@ right answer. ``normalise`` is idempotent, ``same`` is symmetric.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from curveroute.agent.verify.spelling import (
@@ -145,10 +146,15 @@ def looks_refused(text: str) -> bool:
 
 def echoes(query_text: str, answer: str) -> bool:
     """Whether an answer only says the question again: four words or more that are most of the question's own."""
-    asked, said = _WORD.findall(query_text.casefold()), _WORD.findall(answer.casefold())
+    asked, said = _words(query_text), _words(answer)
     if len(said) < _ECHO_WORDS or len(said) > len(asked) or len(said) < _ECHO_SHARE * len(asked):
         return False
     return f" {' '.join(said)} " in f" {' '.join(asked)} "
+
+
+@lru_cache(maxsize=256)  # many answers are held against one question
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold())
 
 
 def query_kind(text: str) -> QueryKind:

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from curveroute.agent.verify.spelling import as_json, claims_nothing, close, numbers_in, same, spell
+from curveroute.agent.verify.linkage import linked
+from curveroute.agent.verify.spelling import as_json, claims_nothing, close, is_value, numbers_in, same, spell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 PARAPHRASE_THRESHOLD = 0.85
 LONG_WORDS = 7
 _READ_WORDS = 400
+_DIGITS = 5
 _FRAME = 0.5
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _NEGATION = re.compile(
@@ -114,35 +116,41 @@ def groups_of_texts(
         The number of each answer's group, in the order of first members; ``None`` where nothing is claimed.
     """
     texts = sorted({answer for answer in answers if not claims_nothing(answer)})
+    first = linked(texts, near_texts(texts, vectors, threshold))
+    numbers: dict[str, int] = {}
+    return tuple(numbers.setdefault(first[answer], len(numbers)) if answer in first else None for answer in answers)
+
+
+def near_texts(
+    texts: Sequence[str], vectors: Mapping[str, Vectors], threshold: float = PARAPHRASE_THRESHOLD
+) -> dict[tuple[str, str], float]:
+    """How near texts are that agree: 2 where their spellings do, else the cosine of two free texts.
+
+    Args:
+        texts: that claim something, all different, in rising order.
+        vectors: (dim,) of a free text, by the text.
+        threshold: the least cosine at which two free texts agree.
+    """
+    spelled = {text: spell(text) for text in texts}
+    values = {text for text in texts if is_value(spelled[text])}
+    free = [text for text in texts if text in vectors and is_free_text(text)]
     near = {
-        (one, other): strength
+        (one, other): 2.0
         for one, other in combinations(texts, 2)
-        if (strength := _strength(one, other, vectors)) >= threshold
+        if spelled[one] == spelled[other] or (one in values and other in values and same(one, other))
     }
-    groups = {text: {text} for text in texts}
-    for one, other in sorted(near, key=lambda pair: (-near[pair], pair)):
-        members, others = groups[one], groups[other]
-        if members is not others and all(tuple(sorted((a, b))) in near for a in members for b in others):
-            members |= others
-            groups.update(dict.fromkeys(members, members))
-    numbers: dict[int, int] = {}
-    return tuple(
-        numbers.setdefault(id(groups[answer]), len(numbers)) if answer in groups else None for answer in answers
-    )
-
-
-def _strength(one: str, other: str, vectors: Mapping[str, Vectors]) -> float:
-    """2 where the spellings agree, else the cosine of two free texts that may agree, else -1."""
-    if same(one, other):
-        return 2.0
-    if one not in vectors or other not in vectors or not (is_free_text(one) and is_free_text(other)):
-        return -1.0
-    return _cosine(vectors[one], vectors[other]) if may_agree(one, other) else -1.0
+    for one, other in combinations(free, 2):
+        if (one, other) not in near:
+            cosine = _cosine(vectors[one], vectors[other])
+            if cosine >= threshold and may_agree(one, other):
+                near[one, other] = cosine
+    return near
 
 
 def _cosine(one: Vectors, other: Vectors) -> float:
+    """Of two vectors; an embedder's last bits depend on what else it embeds at the same time, and are left out."""
     length = float(np.linalg.norm(one)) * float(np.linalg.norm(other))
-    return float(np.dot(one, other)) / length if length > 0.0 else -1.0
+    return round(float(np.dot(one, other)) / length, _DIGITS) if length > 0.0 else -1.0
 
 
 def _read(text: str) -> str:

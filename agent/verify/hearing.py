@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from curveroute.agent.verify.answers import same
 from curveroute.agent.verify.chance import agreement_chance
+from curveroute.agent.verify.free_text import groups_of_texts
 from curveroute.agent.verify.jury import given
 from curveroute.agent.verify.seen import Seen, log_odds, surprise
 from curveroute.agent.verify.signals import Answered, read_attempt
@@ -77,27 +77,12 @@ def hear_answers(
     if not sound:
         return None
     read = tuple(read_attempt(attempt, query_text) for attempt in sound)
-    claim = _spelled(read) if groups is None else [-1 if one is None else one for one in groups]
+    groups = groups_of_texts([one.answer for one in read], {}) if groups is None else groups
+    claim = [-1 if one is None else one for one in groups]
     moved = tuple(words.get(attempt.attempt_id, 0.0) for attempt in sound)
     seen = _seen(query_text, sound, read, claim, estimates)
     odds, number = jury.probabilities(seen)
     return Hearing(sound, read, seen, _moved(odds, number, moved), number, moved)
-
-
-def _spelled(read: Sequence[Answered]) -> list[int]:
-    """Claims by the order of their first answer; an answer joins the first one that it agrees with."""
-    first: list[str] = []
-    claims = []
-    for one in read:
-        found = next((place for place, other in enumerate(first) if same(*sorted((one.answer, other)))), None)
-        if not one.answer:
-            claims.append(-1)
-        elif found is not None:
-            claims.append(found)
-        else:
-            claims.append(len(first))
-            first.append(one.answer)
-    return claims
 
 
 def _seen(

@@ -8,6 +8,7 @@ both times counts. What its replies say is read in :mod:`~curveroute.agent.verif
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from curveroute.agent.errors import CapTooSmall
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from curveroute.agent.chat.seam import Chat
     from curveroute.agent.pool import Pool
+    from curveroute.agent.probe import Keep
 
 __all__ = [
     "JUDGE_BUDGET",
@@ -107,7 +109,7 @@ def comparison_messages(query: Query, a: Attempt, b: Attempt, criteria: str) -> 
     return (Message(role="system", content=_SYSTEM), Message(role="user", content=content))
 
 
-async def ask_judge(
+async def ask_judge(  # noqa: PLR0913 - who, about what, for how much, and where its calls are kept
     pool: Pool,
     chat: Chat,
     query: Query,
@@ -117,6 +119,7 @@ async def ask_judge(
     attempt_id: AttemptId,
     left_usd: float,
     rival: Attempt | None = None,
+    keep: Keep | None = None,
 ) -> tuple[Judgement, tuple[Attempt, ...]]:
     """Ask the pool's judge about one attempt; what it cost comes back with what it said.
 
@@ -131,6 +134,7 @@ async def ask_judge(
         left_usd: all that the calls may cost together; it must hold the worst case of each.
         rival: another answer that claims something else. The second call, in the other order, is left out when the
             first one says nothing.
+        keep: told what was paid for when a call is cancelled: the call before it, and all that itself may be billed.
 
     Raises:
         CapTooSmall: ``left_usd`` does not hold all worst cases; nothing was sent.
@@ -148,8 +152,13 @@ async def ask_judge(
             break
         taken = [*(call.cost_usd for call in calls), *(later.worst_usd for later in requests[place + 1 :])]
         ask = Ask(name, "judge", arm, reserve_usd=_room(left_usd, taken, one.worst_usd))
-        calls += await ask_model(pool, chat, query.text, one.messages, ask, schema=one.schema)
+        kept = None if keep is None else partial(_keep_all, keep, calls)
+        calls += await ask_model(pool, chat, query.text, one.messages, ask, schema=one.schema, keep=kept)
     return judgement_of(calls, query, attempt, rival), calls
+
+
+async def _keep_all(keep: Keep, made: tuple[Attempt, ...], lost: tuple[Attempt, ...]) -> None:
+    await keep((*made, *lost))
 
 
 def _requests(

@@ -143,14 +143,15 @@ def _starts(count: int) -> range:
 def given(odds: Singles, number: Indices, seen: Seen) -> Indices:
     """(n,) which answer would be given: of those that make the likeliest claim, the one that was expected to be best.
 
-    Where no answer claims anything, it is the one that was expected to be best of all.
+    Where claims are equally likely, the best of all that make one of them is given; where no answer claims anything,
+    the best of all. Of equals it is the first.
 
     Args:
         odds: (n, C + 1) as :meth:`Jury.probabilities` gives them.
         number: (n, J) likewise.
         seen: the answers.
     """
-    likeliest = odds[:, :-1].argmax(axis=1)
-    makes = (number == likeliest[:, None]) & seen.asked
+    own = np.take_along_axis(odds, np.maximum(number, 0), axis=1)
+    makes = (own == odds[:, :-1].max(axis=1)[:, None]) & (number >= 0) & seen.asked
     among = np.where(makes.any(axis=1)[:, None], makes, seen.asked)
     return np.asarray(np.where(among, seen.prior, -np.inf).argmax(axis=1))

@@ -1,6 +1,10 @@
 """Review: every attempt at a query gets its verdict, in the light of all the others.
 
 Pure. A verdict is given anew whenever another attempt comes in, because agreement is a matter between attempts.
+
+The scale was fitted on answers that runs gave, and speaks of the likeliest claim alone. What it leaves is shared out
+among the others as the jury has it, so that rivals never add up to more than certainty; and none of them scores above
+the answer given, so that the scale turns no order.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from curveroute.agent.verify.answers import query_kind
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from curveroute.agent.verify.answers import QueryKind
     from curveroute.agent.verify.hearing import Hearing
     from curveroute.agent.verify.scale import Calibrator
     from curveroute.agent.verify.signals import Answered
@@ -37,19 +42,31 @@ def review(
         said: what judge and verifiers said of an attempt, in words.
     """
     heard = {} if hearing is None else {one.attempt_id: place for place, one in enumerate(hearing.attempts)}
+    scores = () if hearing is None else _scores(hearing, calibrator, query_kind(query_text))
     verdicts = {}
     for attempt in attempts:
         place = heard.get(attempt.attempt_id)
         if hearing is None or place is None:
             verdicts[attempt.attempt_id] = Verdict(0.0, "error", attempt.error or "")
             continue
-        score = hearing.score(place)
-        if 0.0 < score < 1.0:
-            score = calibrator.scaled(score, query_kind(query_text))
+        score = scores[place]
         signals = _signals(hearing, place)
         reason, detail = _why(hearing.read[place], signals, score, said.get(attempt.attempt_id, ""))
         verdicts[attempt.attempt_id] = Verdict(score, reason, detail, tuple(signals.items()))
     return verdicts
+
+
+def _scores(hearing: Hearing, calibrator: Calibrator, kind: QueryKind) -> tuple[float, ...]:
+    """(J,) probability that each answer is right; claims that the jury holds for equally likely share it equally."""
+    every = [hearing.score(place) for place in range(len(hearing.attempts))]
+    likeliest = max(every)
+    given = calibrator.scaled(likeliest, kind)
+    if given == likeliest:
+        return tuple(every)
+    equal = {number for number, one in zip(hearing.number[0].tolist(), every, strict=True) if one == likeliest}
+    given = min(given, 1.0 / len(equal))
+    left = (1.0 - given * len(equal)) / (1.0 - likeliest * len(equal)) if likeliest * len(equal) < 1.0 else 0.0
+    return tuple(given if one == likeliest else min(one * left, given) for one in every)
 
 
 def _signals(hearing: Hearing, place: int) -> dict[str, float]:

@@ -4,7 +4,8 @@ A jury learns from random sets of answers, and what it says of the answer that a
 stops where the jury is sure. So its log-odds are put on a line, ``slope · log-odds + intercept`` (Platt 1999), fitted
 on answers that runs did stop at. Each kind of query has its own line, as far as its answers tell it from the common
 one. A slope is never negative, so the order of scores never turns; and a line that does not clearly help on queries it
-has not seen is left out.
+has not seen is left out. A flat line (slope 0) says that the jury's sureness means nothing: every answer given to such
+a query then has one and the same score. Which answer is given is decided before the scale, by the jury's own numbers.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 KINDS: tuple[QueryKind, ...] = get_args(QueryKind)
 EDGE = 1e-4
+_DIGITS = 9  # a threshold and the score it was read off are one number, whoever's exponential made them
 RIDGE = 5.0  # what about 30 answers of middling certainty say
 FOLDS = 5
 _NEWTON = 30
@@ -76,22 +78,24 @@ class Calibrator:
         return cls({})
 
     def scaled(self, score: float, kind: QueryKind) -> float:
-        """The probability that an answer is right. What is certain (0: it claims nothing; or 1) stays so.
+        """The probability that the answer given is right; 0 (it claims nothing) stays 0.
 
         Args:
             score: the jury's probability of its claim.
             kind: of the query.
         """
         line = self.lines.get(kind, self.common)
-        if not 0.0 < score < 1.0 or line.is_identity:
+        if not 0.0 < score <= 1.0 or line.is_identity:
             return score
         inside = min(max(score, EDGE), 1.0 - EDGE)
         moved = line.slope * math.log(inside / (1.0 - inside)) + line.intercept
-        return 1.0 / (1.0 + math.exp(-min(max(moved, -_LARGEST), _LARGEST)))
+        return round(1.0 / (1.0 + math.exp(-min(max(moved, -_LARGEST), _LARGEST))), _DIGITS)
 
     def scaled_many(self, scores: Floats, kinds: Sequence[QueryKind]) -> Floats:
         """(…, n) scores of n queries, each of its kind; NaN stays NaN."""
-        return _scaled(scores, _lines(self, kinds))
+        rows = scores.reshape(-1, len(kinds)).tolist()
+        scaled = [[self.scaled(*one) for one in zip(row, kinds, strict=True)] for row in rows]
+        return np.array(scaled, dtype=np.float64).reshape(scores.shape)
 
     def promise(self, max_error: float, tradeoff: float) -> Promise | None:
         """The promise that keeps errors within ``max_error`` at a tradeoff; None where there is none.
@@ -292,20 +296,6 @@ def _newton(design: Floats, some: _Examples, start: Floats) -> Floats:
         if float(np.abs(size * step).max()) < _TOLERANCE:
             break
     return at
-
-
-def _lines(calibrator: Calibrator, kinds: Sequence[QueryKind]) -> tuple[Floats, Floats, Mask]:
-    """(n,) slopes and intercepts, and where they change nothing."""
-    found = [calibrator.lines.get(kind, calibrator.common) for kind in kinds]
-    slope, intercept = (np.array([getattr(one, name) for one in found]) for name in ("slope", "intercept"))
-    return slope, intercept, np.array([one.is_identity for one in found], dtype=np.bool_)
-
-
-def _scaled(scores: Floats, lines: tuple[Floats, Floats, Mask]) -> Floats:
-    slope, intercept, same = lines
-    inside = np.clip(scores, EDGE, 1.0 - EDGE)
-    moved = np.clip(slope * np.log(inside / (1.0 - inside)) + intercept, -_LARGEST, _LARGEST)
-    return np.where(same | ~((scores > 0.0) & (scores < 1.0)), scores, 1.0 / (1.0 + np.exp(-moved)))
 
 
 def _stored(line: Line) -> JsonObject:

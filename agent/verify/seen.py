@@ -7,13 +7,17 @@ from every answer that was asked; ``curveroute.agent.verify.jury`` weighs them. 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curveroute.agent.verify.linkage import linked
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from curveroute.agent.types import ModelId
 
 Indices: TypeAlias = NDArray[np.intp]
@@ -52,6 +56,9 @@ class Seen:
         confidence: (n, J) log-odds of the tokens' mean probability; 0 where it is not known.
         chance: (n,) how rarely two wrong answers to such a query agree: minus the logarithm of the probability.
         models: names.
+        torn: (n,) where agreeing is no equivalence: ``claim`` then tells texts apart, and which of them make one claim
+            depends on which are asked; None where it is everywhere.
+        near: how near two such texts are, by their numbers in ``claim``, the lower one first.
     """
 
     claim: Indices
@@ -64,13 +71,16 @@ class Seen:
     confidence: Singles
     chance: Singles
     models: tuple[ModelId, ...]
+    torn: Mask | None = None
+    near: Mapping[tuple[int, int], float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.claim)
 
     def rows(self, rows: Indices | Mask) -> Seen:
         """Some of the rows."""
-        return self._with({name: getattr(self, name)[rows] for name in (*_BY_ANSWER, "chance")})
+        torn = None if self.torn is None else self.torn[rows]
+        return self._with({name: getattr(self, name)[rows] for name in (*_BY_ANSWER, "chance")} | {"torn": torn})
 
     def columns(self, columns: Indices) -> Seen:
         """Some of the answers of every row, in the order given."""
@@ -134,13 +144,24 @@ def numbered(claim: Indices, asked: Mask) -> Indices:
     return number
 
 
+def claims_in(seen: Seen) -> Indices:
+    """(n, J) the claim that each answer makes, numbered by first appearance in its row, -1 for none."""
+    number = numbered(seen.claim, seen.asked)
+    for row in [] if seen.torn is None else np.flatnonzero(seen.torn).tolist():
+        there = np.where(seen.asked[row], seen.claim[row], -1)
+        first = linked(sorted(set(there.tolist()) - {-1}), seen.near)
+        order: dict[int, int] = {}
+        number[row] = [order.setdefault(first[one], len(order)) if one >= 0 else -1 for one in there.tolist()]
+    return number
+
+
 def features_of(seen: Seen) -> Features:
     """The features of every claim; see ``ANSWER_FEATURES`` and ``CLAIM_FEATURES``.
 
     Several answers of one model share its voice: each counts for the inverse of their number, and only what they say
     again adds a little. So two answers of one model weigh less than those of two.
     """
-    number = numbered(seen.claim, seen.asked)
+    number = claims_in(seen)
     n, answers = number.shape
     claims = max(answers, 1)
     speaks = number >= 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -61,14 +61,24 @@ def _read_formed(attempt: Attempt) -> Answered:
 def read_answer(
     arm: Arm, text: str, answer: str | None, finish: FinishReason, confidence: float | None, query_text: str
 ) -> Answered:
-    """The same from the parts of a recorded row."""
+    """The same from its parts."""
+    one = read_form(arm, text, answer, finish, confidence, _kind(query_text))
+    if one.answer and answer is not None and echoes(query_text, answer):
+        return replace(one, answer="")
+    return one
+
+
+def read_form(
+    arm: Arm, text: str, answer: str | None, finish: FinishReason, confidence: float | None, kind: QueryKind
+) -> Answered:
+    """What can be seen of an attempt at any query of a kind; an answer that only says its query again is still one."""
     refused = looks_refused(text) or finish == "content_filter"
-    malformed = not text.strip() or not well_formed(text, answer, _kind(query_text))
+    malformed = not text.strip() or not well_formed(text, answer, kind)
     usable = answer is not None and bool(text.strip()) and not refused
     if finish == "length":  # what was said before the cut is a claim only where it was marked as one
         usable = usable and marked_answer(text) is not None
     if usable and answer is not None:
-        usable = not claims_nothing(answer) and not echoes(query_text, answer)
+        usable = not claims_nothing(answer)
     return Answered(
         arm=arm,
         answer=spell(answer) if usable and answer is not None else "",

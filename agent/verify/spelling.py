@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from curveroute.agent.verify.quantity import (
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FENCE", "JSON_LIMIT", "NUMBER", "REFUSAL", "RELATIVE_TOLERANCE", "as_json", "as_number", "as_value",
-    "claims_nothing", "close", "embedded_json", "normalise", "numbers_in", "parse_json", "same", "spell", "strip_marks",
+    "claims_nothing", "close", "embedded_json", "is_value", "normalise", "numbers_in", "parse_json", "same", "spell",
+    "strip_marks",
 ]  # fmt: skip
 
 JSON_LIMIT = 20_000
@@ -78,6 +80,7 @@ def normalise(answer: str) -> str:
     return _settled(answer, lambda text: _spell_once(text, units=False))
 
 
+@lru_cache(maxsize=1024)  # answers are compared in pairs
 def spell(answer: str) -> str:
     """Like :func:`normalise`, but a number keeps its unit: "12 kilometres" is "12 km". What :func:`same` reads."""
     return _settled(answer, lambda text: _spell_once(text, units=True))
@@ -101,6 +104,11 @@ def same(a: str, b: str) -> bool:
         return agree(x, y)
     one, other = as_json(left), as_json(right)
     return one is not None and other is not None and _equal(one, other)
+
+
+def is_value(spelling: str) -> bool:
+    """Whether a spelling is a number, a truth or JSON, so that another spelling of it may be the same."""
+    return spelling in _TRUTH or read_quantity(spelling) is not None or as_json(spelling) is not None
 
 
 def claims_nothing(answer: str) -> bool:

@@ -95,6 +95,7 @@ def _grid(predictor: Predictor, options: argparse.Namespace) -> Grid:
 
     from curveroute.agent.bench.columns import columns_hash, read_columns
     from curveroute.agent.bench.grid import grid_of
+    from curveroute.agent.bench.meaning import heard
     from curveroute.agent.embed import embedder_by_name
     from curveroute.agent.embed.kept import kept_embeddings
     from curveroute.agent.errors import SettingError
@@ -111,9 +112,14 @@ def _grid(predictor: Predictor, options: argparse.Namespace) -> Grid:
     embedder = embedder_by_name(options.embedder or predictor.embedder)
     predictor.check_embedder(embedder.name, embedder.dim)
     folder = load_settings().cache_dir / "embeddings"
-    with embedding() as watch:
-        vectors = asyncio.run(kept_embeddings(grid.texts, embedder, folder, watch))
-    return grid.embedded(np.asarray(vectors, dtype=np.float64))
+
+    async def read() -> Grid:
+        with embedding() as watch:
+            vectors = await kept_embeddings(grid.texts, embedder, folder, watch)
+            (whole,) = await heard(grid, embedder=embedder, folder=folder, watch=watch)
+        return whole.embedded(np.asarray(vectors, dtype=np.float64))
+
+    return asyncio.run(read())
 
 
 def _report(found: Calibration, out: Path) -> None:

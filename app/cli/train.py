@@ -48,6 +48,9 @@ def run(options: argparse.Namespace) -> int:
         predictor = asyncio.run(work)
     save_predictor(predictor, options.out)
     _report(predictor, options.out, len(columns))
+    least, most = float(columns.quality.min()), float(columns.quality.max())
+    if least == most:
+        print(f"every answer in the table has quality {least:g}: what is learned tells arms apart by their cost alone")
     return 0
 
 

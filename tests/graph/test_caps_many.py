@@ -16,7 +16,7 @@ import asyncio
 import json
 import math
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,10 +28,14 @@ from curveroute.agent.chat.seam import Reply
 from curveroute.agent.errors import CapTooSmall, ModelCallError
 from curveroute.agent.ledger import Ledger, NullLedger
 from curveroute.agent.ledger.events import AttemptMade
+from curveroute.agent.looking.course import BASE, Course
+from curveroute.agent.looking.looking import Looking
+from curveroute.agent.looking.recorded import Slot
 from curveroute.agent.pool import Pool, PoolSpec
 from curveroute.agent.pool.pool import input_tokens_bound
 from curveroute.agent.probe import request_bounds
 from curveroute.agent.types import Message, Query, Usage
+from curveroute.agent.verify.jury import Jury
 from curveroute.graphs import build
 
 if TYPE_CHECKING:
@@ -66,6 +70,8 @@ class World:
     caps: tuple[float | None, ...]
     whole: bool
     """Every request uses the whole of its bounds, or is billed as if it had."""
+    looking: Looking | None = None
+    """What was learned of looking; None where the closed form decides."""
 
 
 def world(number: int, *, whole: bool) -> World:
@@ -80,6 +86,19 @@ def world(number: int, *, whole: bool) -> World:
     worst = [request_bounds(pool, arm, pool.messages(query, arm)).cost_usd for arm in pool.arms]
     caps = sorted((random_cap(rng, worst) for _ in range(CAPS - 1)), reverse=True)
     return World(number, pool, query, run_settings, (None, *caps), whole)
+
+
+def learned_world(number: int, *, whole: bool) -> World:
+    """The same where courses decide: what they say of any state is anything."""
+    one = world(number, whole=whole)
+    rng = np.random.default_rng((number, 1))
+    arms = [one.pool.arms[place] for place in rng.permutation(len(one.pool.arms))[:3]]
+    slots = tuple(Slot(arm, sample) for arm in arms for sample in range(1 + int(rng.random() < 0.3)))
+    shape = 1 << len(slots), BASE + len(slots), len(slots) + 1
+    weights = (rng.normal(0.2, 0.6, shape) / np.sqrt(BASE)).astype(np.float32)
+    courses = tuple(Course(slots, weight, weights) for weight in (1e-3, 0.1, 1.0))
+    settings = one.settings | {"plan": False, "tradeoff": min(one.settings["tradeoff"], 0.9)}
+    return replace(one, settings=settings, looking=Looking(Jury.unfitted(), courses))
 
 
 def random_pool(rng: np.random.Generator) -> Pool:
@@ -130,13 +149,20 @@ class Models:
     Attributes:
         calls: how many were made.
         aside: the most that was spent and set aside at one moment, USD.
+        owed: by call, what its requests may be billed for until it settles, USD.
     """
 
     def __init__(self, world: World, leave: Callable[[Call], bool] | None = None) -> None:
         self._world, self._leave = world, leave
         self._open: dict[int, float] = {}
         self._spent: list[float] = []
+        self.owed: dict[int, float] = {}
         self.calls, self.aside = 0, 0.0
+
+    @property
+    def billed(self) -> float:
+        """What came back, and all that may be billed for what never did."""
+        return math.fsum((*self._spent, *self.owed.values()))
 
     async def complete(self, call: Call, *, on_token: Any = None, may_resend: Any = None) -> Reply:
         self.calls += 1
@@ -146,6 +172,7 @@ class Models:
         sent = input_tokens_bound(call.messages) + (0 if call.schema is None else len(json.dumps(call.schema)))
         worst = pool.worst_case_usd(call.arm, sent, call.max_tokens)
         self._set_aside(number, worst + self._beside(call))
+        self.owed[number] = worst
         wanted, fails = int(rng.choice([0, 0, 0, 0, 1, 3])), rng.random() < 0.2
         billed = 0 if fails and not whole and rng.random() < 0.5 else 1
         said = self._text(call, rng)
@@ -155,6 +182,7 @@ class Models:
         while lost < wanted and may_resend():
             lost += 1
             self._set_aside(number, worst * (lost + 1) + self._beside(call))
+            self.owed[number] = worst * (lost + 1)
         await self._others()
         if self._leave is not None and self._leave(call):
             await asyncio.Event().wait()
@@ -172,7 +200,7 @@ class Models:
         self.aside = max(self.aside, math.fsum((*self._spent, *self._open.values())))
 
     def _settle(self, number: int, usd: float) -> None:
-        del self._open[number]
+        del self._open[number], self.owed[number]
         self._spent.append(usd)
 
     async def _others(self) -> None:
@@ -226,6 +254,9 @@ async def run(
 ) -> dict[str, Any] | None:
     """The output; none when the cap refuses everything."""
     context = house.context(one.pool, models, ledger=ledger, max_cost_usd=cap, **one.settings)
+    if one.looking is not None:
+        assert context.parts is not None
+        context.parts.outlooker.looking = one.looking
     try:
         return await GRAPH.ainvoke({"messages": list(one.query.messages)}, context=context)
     except CapTooSmall:
@@ -283,6 +314,49 @@ def test_no_run_overspends_every_cent_is_kept_and_a_lower_cap_never_costs_more(h
     asyncio.run(all_worlds())
 
 
+@settings(MANY, max_examples=20)
+@given(number=NUMBERS)
+def test_where_courses_decide_a_lower_cap_costs_no_more_either(house: type[House], number: int) -> None:
+    async def all_worlds() -> None:
+        for offset in range(WORLDS):
+            await climb_down(house, learned_world(number + offset, whole=offset % 2 == 0))
+
+    asyncio.run(all_worlds())
+
+
+async def test_courses_do_decide_these_worlds(house: type[House]) -> None:
+    decided = []
+    for number in range(20):
+        one = learned_world(number, whole=False)
+        output = await run(house, one, None, Models(one), Sums())
+        assert output is not None
+        decided += [(decision.policy, len(output["decisions"])) for decision in output["decisions"]]
+    assert sum(policy == "learned" for policy, _ in decided) > len(decided) // 2
+    assert max(steps for _, steps in decided) > 2, "and not only the first step"
+
+
+async def test_what_a_call_turns_out_to_cost_no_cap_can_know(house: type[House]) -> None:
+    """The promise is of what is set aside, and not of what is paid: here the lower cap's run is the dearer one.
+
+    The dear model may cost a hundred times as much, and used next to nothing; the cheap one used all that it could.
+    """
+    pool = house.pool({"cheap": (0.2, 0.2, 1.0), "dear": (0.99, 0.99, 100.0)}, budgets=(16,))
+
+    def reply(call: Call) -> Reply:
+        used = Usage(0, 1) if call.arm.model == "dear" else Usage(input_tokens_bound(call.messages), call.max_tokens)
+        return Reply("Answer: 4", used, "stop", 0.1)
+
+    query = Query((Message(role="user", content="What is 2 + 2? " * 20),))
+    worst = {arm.model: request_bounds(pool, arm, pool.messages(query, arm)).cost_usd for arm in pool.arms}
+    costs = []
+    for cap in (worst["dear"], worst["cheap"]):
+        context = house.context(pool, house.chat(reply), tradeoff=0.3, plan=False, max_cost_usd=cap)
+        output = await GRAPH.ainvoke({"messages": list(query.messages)}, context=context)
+        costs.append(output["cost_usd"])
+        assert output["cost_usd"] <= cap
+    assert costs[0] < costs[1] <= worst["dear"]
+
+
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
     with Ledger.open(f"sqlite:///{tmp_path_factory.mktemp('caps') / 'l.sqlite'}") as opened:
@@ -299,12 +373,12 @@ def test_the_database_finds_no_fault_with_itself(ledger: Ledger) -> None:
     assert ledger.verify().disagreements == []
 
 
-async def leave(house: type[House], one: World, cap: float | None, answers: int) -> None:
-    """A reader leaves while an answer is written that comes after so many calls."""
+async def leave(house: type[House], one: World, cap: float | None, calls: int) -> None:
+    """A reader leaves while a call is open that comes after so many others; planner and judge are calls too."""
     stopped, sums = asyncio.Event(), Sums()
 
     def hold(call: Call) -> bool:
-        if models.calls <= answers or call.schema is not None:
+        if models.calls <= calls:
             return False
         stopped.set()
         return True
@@ -319,16 +393,17 @@ async def leave(house: type[House], one: World, cap: float | None, answers: int)
     assert cap is None or spent <= cap, f"{spent} under cap {cap}"
     if stopped.is_set():
         assert any("cancelled" in str(attempt.error) for attempt in sums.attempts.values())
+        assert spent == pytest.approx(models.billed, rel=1e-12), "every request that may be billed is charged"
 
 
 @settings(MANY, max_examples=200)
-@given(number=NUMBERS, answers=st.integers(0, 3))
-def test_a_run_that_is_cancelled_is_charged_within_its_cap(house: type[House], number: int, answers: int) -> None:
+@given(number=NUMBERS, calls=st.integers(0, 4))
+def test_a_run_that_is_cancelled_is_charged_within_its_cap(house: type[House], number: int, calls: int) -> None:
     """What may be billed by then is charged, and the cap still holds."""
     one = world(number, whole=number % 2 == 0)
 
     async def every_cap() -> None:
         for cap in one.caps:
-            await leave(house, one, cap, answers)
+            await leave(house, one, cap, calls)
 
     asyncio.run(every_cap())

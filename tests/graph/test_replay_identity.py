@@ -1,7 +1,8 @@
 """Replay and graph are one: the same arms and samples, the same costs and the same answers, query by query.
 
 A predictor and what it learned of looking are made from a part of a table. Then 300 of the other queries go through the
-compiled graph over their recorded answers, and through the replay, which is given the same expectations.
+compiled graph over their recorded answers, and through the replay, which is given the same expectations. One table
+answers in free text, whose claims depend on who is asked: both sides compare it through the same embedder.
 """
 
 from __future__ import annotations
@@ -51,14 +52,36 @@ DIET = Diet(hidden=8, steps=120)
 COMPILED = build().compile()
 
 
+# Paraphrases are near each other; what is said between the two claims is near one wording of each.
+RIGHT = {
+    "water takes in the red part of light and scatters blue": 0.0,
+    "because longer waves are swallowed by it while shorter ones come back": 0.3,
+    "the sea absorbs warm colours so that only cold ones return": 0.5,
+}
+BETWEEN = {"it gives back whatever blue falls upon its face from outside": 0.9}
+WRONG = {
+    "like any mirror a calm surface shows what hangs above": 1.4,
+    "we see nothing but the sky reflected in those waves": 1.6,
+}
+ANGLES = RIGHT | BETWEEN | WRONG
+
+
 class CueEmbedder:
-    """Counts and words of a text: the vectors that the predictor was fitted on."""
+    """Counts and words of a text, as the predictor was fitted on; of prose the direction of its meaning."""
 
     name = "cues"
     dim = cue_vectors([""]).shape[1]
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
-        return np.asarray(cue_vectors(texts), dtype=np.float32)
+        return self.vectors(texts)
+
+    def vectors(self, texts: Sequence[str]) -> Vectors:
+        found = np.array(cue_vectors(texts), dtype=np.float32)
+        for place, angle in enumerate(map(ANGLES.get, texts)):
+            if angle is not None:
+                found[place] = 0.0
+                found[place, :2] = np.cos(angle), np.sin(angle)
+        return found
 
 
 @dataclass(frozen=True)
@@ -67,10 +90,12 @@ class Stage:
 
     Attributes:
         grid: the queries that are tested.
+        spelled: the same, where answers agree by their spelling alone.
         paid: USD that every recorded answer cost, as the table says.
     """
 
     grid: Grid
+    spelled: Grid
     parts: Parts
     looking: Looking
     recorded: Recorded
@@ -125,6 +150,25 @@ def toy_rows(queries: int) -> Iterator[Row]:
                     said = None if cut else right if knows else str(wrong)
                     tokens = 16 if cut else int(random.integers(3, 16)) + (120 if budget > 16 and hard else 0)
                     yield row(query, text, Arm(ModelId(model), budget), sample, said, right, output_tokens=tokens)
+
+
+def prose_rows(queries: int) -> Iterator[Row]:
+    """Three models and two samples, every answer a sentence; short budgets cut some off."""
+    random = np.random.default_rng(5)
+    skill = {"small": 0.45, "other": 0.55, "big": 0.8}
+    for query in range(queries):
+        hard = query % 3 == 0
+        text = f"Case {query}: {'tell us in full ' if hard else ''}why does the sea look blue?"
+        for model, level in skill.items():
+            for budget in (16, 256):
+                for sample in range(2):
+                    knows = random.random() < level - (0.25 if hard else 0.0)
+                    among = list(BETWEEN if random.random() < 0.2 else RIGHT if knows else WRONG)
+                    cut = budget == 16 and random.random() < 0.2
+                    said = None if cut else f"Answer: {random.choice(among)}."
+                    tokens = 16 if cut else int(random.integers(8, 16))
+                    one = row(query, text, Arm(ModelId(model), budget), sample, said, "", output_tokens=tokens)
+                    yield replace(one, quality=float(knows and not cut))
 
 
 def pool_of(grid: Grid) -> Pool:
@@ -194,13 +238,15 @@ def stage_of(columns: Columns, trained: int, *, alone: Arm | None = None) -> Sta
 
     Courses ask ``alone`` and nobody else, where it is given, as often as it was sampled.
     """
-    grid = merged(grid_of(columns))
-    grid = grid.embedded(cue_vectors(grid.texts))
+    spelled = merged(grid_of(columns))
+    spelled = spelled.embedded(cue_vectors(spelled.texts))
+    grid = heard(spelled)
     order = np.random.default_rng(7).permutation(len(grid))
     again = min(grid.samples.quality.shape[2], MOST_SAMPLES)
     whole = ~np.isnan(grid.samples.quality[:, :, :again]).any(axis=(1, 2))
     train, rest = grid.take(order[:trained]), order[trained:]
-    test = grid.take(rest[whole[rest]][:TESTED])
+    tested = rest[whole[rest]][:TESTED]
+    test = grid.take(tested)
     slots = candidates(train) if alone is None else [Slot(alone, sample) for sample in range(again)]
     pool, predictor = pool_of(grid), taught(train, slots)
     outlooker = Outlooker(pool, predictor)
@@ -208,11 +254,23 @@ def stage_of(columns: Columns, trained: int, *, alone: Arm | None = None) -> Sta
     rows = [one for one in rows_of(columns) if one["query_id"] in names]
     paid = {(one["query_id"], Arm(one["model"], one["budget"]), one["sample"]): one["cost_usd"] for one in rows}
     looking = outlooker.looking
-    slots = list(dict.fromkeys(slot for course in looking.courses for slot in course.slots))
-    recorded = recorded_of(test, slots, *expected(outlooker, test))
-    first = np.flatnonzero(np.diff(recorded.query, prepend=-1))  # every query's row in which no sample is turned
     parts = Parts(pool, RecordedChat.from_rows(rows), CueEmbedder(), outlooker, NullLedger())
-    return Stage(test, parts, looking, exact(recorded.rows(first), test, paid), paid)
+    return Stage(test, spelled.take(tested), parts, looking, recording(outlooker, test, paid), paid)
+
+
+def recording(outlooker: Outlooker, test: Grid, paid: dict[Place, float]) -> Recorded:
+    """What replay follows courses over: one row a query, in which no sample is turned."""
+    slots = list(dict.fromkeys(slot for course in outlooker.looking.courses for slot in course.slots))
+    recorded = recorded_of(test, slots, *expected(outlooker, test))
+    first = np.flatnonzero(np.diff(recorded.query, prepend=-1))
+    return exact(recorded.rows(first), test, paid)
+
+
+def heard(grid: Grid) -> Grid:
+    """The same answers, as the graph compares them."""
+    texts = grid.samples.free_texts()
+    vectors = dict(zip(texts, CueEmbedder().vectors(texts), strict=True))
+    return replace(grid, samples=grid.samples.heard(vectors))
 
 
 def rows_of(columns: Columns) -> Iterator[dict[str, Any]]:
@@ -238,6 +296,10 @@ def toy() -> Columns:
     return columns_of(list(toy_rows(700)))
 
 
+def prose() -> Columns:
+    return columns_of(list(prose_rows(700)))
+
+
 def table(name: str) -> Columns:
     return read_columns(RECORDED / f"{name}.parquet")
 
@@ -249,6 +311,7 @@ TABLES = {"mmlu_pro": 800, "jhu_concise_cot": 370, "gsm8k": 800}
     params=[
         "toy",
         "toy, one arm again and again",
+        "prose",
         *(
             pytest.param(
                 name,
@@ -265,6 +328,8 @@ def stage(request: pytest.FixtureRequest) -> Stage:
     if name in TABLES:
         pytest.importorskip("pyarrow")
         return stage_of(table(name), TABLES[name])
+    if name == "prose":
+        return stage_of(prose(), 400)
     return stage_of(toy(), 400, alone=None if name == "toy" else Arm(ModelId("other"), 256))
 
 
@@ -326,6 +391,17 @@ async def test_the_replay_does_what_the_graph_does(stage: Stage) -> None:
         asked += [len(one.asked) for one in graph]
     assert min(asked) == 1
     assert max(asked) > 2, "that both sides agree would say little"
+
+
+async def test_free_text_that_was_compared_by_its_spelling_would_be_followed_otherwise() -> None:
+    """So the two sides agree on prose because both hear what it means, and not because nothing depends on it."""
+    stage = stage_of(prose(), 400)
+    torn = stage.recorded.seen.torn
+    assert torn is not None
+    assert torn.mean() > 0.1, "in these, what makes one claim depends on who is asked"
+    unheard = replace(stage, recorded=recording(stage.parts.outlooker, stage.spelled, stage.paid))
+    graph, replay = await walked(stage, 0.02), replayed(unheard, 0.02)
+    assert sum(ran.asked != told.asked for ran, told in zip(graph, replay, strict=True)) > TESTED // 20
 
 
 def test_equal_verdicts_go_to_who_was_expected_to_be_better_and_of_one_arm_to_its_first_answer() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from curveroute.agent.decide import choose
@@ -88,6 +88,28 @@ def test_a_run_of_steps_keeps_its_cap_and_ends(now: Situation) -> None:
     else:
         pytest.fail("asked more arms than there are")
     assert spent <= cap + 1e-12
+
+
+@settings(max_examples=10_000, deadline=None)
+@given(situations(), st.integers(0, 59), st.integers(0, 7), st.booleans())
+def test_a_lower_cap_changes_a_step_only_where_it_does_not_hold_what_the_higher_one_sets_aside(
+    now: Situation, lower: int, partner: int, hurried: bool
+) -> None:
+    """So up to the first step that it forbids a run is the same, and from there on the lower cap is less than that."""
+    less = replace(now, left_usd=min(lower / 400, now.left_usd))
+    if hurried:
+        now, less = (replace(one, latency_s=np.ones(one.quality.size), seconds_usd=0.1) for one in (now, less))
+    partners = [partner] if partner < now.quality.size else []
+    try:
+        above = next_step(now, partners=partners)
+    except CapTooSmall:
+        with pytest.raises(CapTooSmall):
+            next_step(less, partners=partners)
+        return
+    if math.fsum(now.worst_usd[list(above.arms)]) <= less.left_usd:
+        below = next_step(less, partners=partners)
+        assert below.arms == above.arms
+        assert below.status in {above.status, "best_so_far"}
 
 
 @given(situations())

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from conftest import OpenAIServer
 
+    from curveroute.agent.types import Attempt
+
 SYSTEM = "Be careful."
 ARM = Arm(ModelId("small"), 32)
 QUERY = Query((Message(role="user", content="What is 2+2?"),))
@@ -207,6 +209,28 @@ def test_bounds_hold_for_whatever_is_sent(texts: list[str], limited: bool) -> No
     assert bounds.input_tokens == input_tokens_bound(messages)
     assert 1 <= bounds.output_tokens <= (32 if limited else 4096)
     assert bounds.cost_usd == POOL.worst_case_usd(arm, bounds.input_tokens, bounds.output_tokens)
+
+
+@pytest.mark.parametrize(("granted", "sent"), [(1, 1), (3, 3)])
+async def test_a_call_that_is_cancelled_is_charged_for_every_request_that_was_sent(granted: int, sent: int) -> None:
+    class Left(Scripted):
+        async def complete(self, call: Call, *, on_token: Any = None, may_resend: Any = None) -> Reply:
+            while may_resend():
+                """It is lost again."""
+            raise asyncio.CancelledError
+
+    kept: list[Attempt] = []
+
+    async def keep(attempts: tuple[Attempt, ...]) -> None:
+        kept.extend(attempts)
+
+    asked = ask(role="judge", reserve_usd=granted * one_worst_usd())
+    with pytest.raises(asyncio.CancelledError):
+        await ask_arm(POOL, Left(), QUERY, asked, keep=keep)
+    (lost,) = kept
+    assert (lost.attempt_id, lost.role, lost.finish_reason) == ("a1.cancelled.lost", "judge", "error")
+    assert lost.cost_usd == pytest.approx(sent * one_worst_usd())
+    assert lost.cost_usd <= asked.reserve_usd
 
 
 async def test_through_the_live_seam_every_try_is_paid_for(server: OpenAIServer) -> None:

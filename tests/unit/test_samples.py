@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +17,13 @@ from curveroute.agent.bench.samples import Samples
 from curveroute.agent.bench.table import Row
 from curveroute.agent.looking.recorded import Slot
 from curveroute.agent.types import Arm, Attempt, AttemptId, ModelId, Usage
-from curveroute.agent.verify.answers import extract_answer
+from curveroute.agent.verify.answers import extract_answer, spell
 from curveroute.agent.verify.chance import agreement_chance
+from curveroute.agent.verify.free_text import groups_of_texts, is_free_text
 from curveroute.agent.verify.hearing import hear_answers
 from curveroute.agent.verify.jury import Jury
-from curveroute.agent.verify.seen import log_odds
+from curveroute.agent.verify.seen import claims_in, log_odds
+from curveroute.agent.verify.signals import read_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -258,3 +261,87 @@ def test_what_was_expected_and_seen_is_each_slots() -> None:
     assert seen.confidence[0].tolist() == pytest.approx([0.0, np.log(9), 0.0])
     assert seen.chance.tolist() == pytest.approx([agreement_chance(NAME)])
     assert recorded(rows).expected_usd.tolist() == [[0.02] * 3] * 2
+
+
+# --- free text -------------------------------------------------------------------------------------------------------
+
+WHY = "Why is the sea blue on a clear day, as everyone sees it?"
+ABSORBS = "Water absorbs red light and scatters what is blue"
+TAKES = "Red light is taken up by water, the blue is scattered"
+MIRRORS = "The surface of the sea mirrors the sky that is blue"
+ANGLES = {ABSORBS: 0.0, TAKES: 0.45, MIRRORS: 0.9}  # each is near the next one, and the ends are not near
+
+
+def pointing(texts: Sequence[str]) -> Any:
+    """A vector in the plane for each text of these: the cosine of two is that of the angle between them."""
+    known = {spell(text): angle for text, angle in ANGLES.items()}
+    return {text: np.array([np.cos(known[text]), np.sin(known[text])], dtype=np.float32) for text in texts}
+
+
+def prose(texts: Sequence[str], query: str = WHY) -> list[Row]:
+    return [row(query, f"m{place}", f"Answer: {text}") for place, text in enumerate(texts)]
+
+
+def test_free_text_is_one_claim_as_soon_as_it_is_heard() -> None:
+    samples = gridded(prose([ABSORBS, TAKES, ABSORBS])).samples
+    assert partition(samples.answer[0, :, 0].tolist()) == [0, 1, 0]
+    assert samples.free_texts() == sorted({spell(ABSORBS), spell(TAKES)})
+    heard = samples.heard(pointing(samples.free_texts()))
+    assert partition(heard.answer[0, :, 0].tolist()) == [0, 0, 0]
+    assert heard.rows(np.array([0])).arms(np.array([1])).vectors.keys() == heard.vectors.keys()
+    assert samples.heard({}) is samples
+
+
+def test_only_texts_that_meet_another_one_are_embedded() -> None:
+    rows = [*prose([ABSORBS, ABSORBS]), *prose([TAKES, "blue"], f"{WHY} Tell me."), *prose(["1", "2"], "What?")]
+    assert gridded(rows).samples.free_texts() == []
+
+
+def test_an_answer_that_only_says_its_query_again_claims_nothing_and_of_another_query_it_does() -> None:
+    again, other = f"Answer: {WHY}", "Why is the sky blue?"
+    assert codes(WHY, [again, f"Answer: {ABSORBS}"])[0] == -1
+    assert min(codes(other, [again, f"Answer: {ABSORBS}"])) >= 0
+    samples = gridded([row(query, "m", again) for query in (other, WHY)]).samples
+    assert (samples.answer[:, 0, 0] >= 0).tolist() == [True, False]
+
+
+@PROPERTY
+@given(
+    texts=st.lists(
+        st.sampled_from([ABSORBS, TAKES, MIRRORS, "12", "12 km", "12 m", "yes", ""]), min_size=2, max_size=6
+    ),
+    data=st.data(),
+)
+def test_whichever_answers_are_asked_they_make_the_claims_that_a_run_hears(texts: list[str], data: Any) -> None:
+    """Agreeing is no equivalence: "12" agrees with 12 km and with 12 m, and two texts with one between them."""
+    grid = gridded(prose(texts))
+    grid = replace(grid, samples=grid.samples.heard(pointing(grid.samples.free_texts())))
+    slots = [Slot(arm) for arm in grid.arms]
+    shape = grid.quality.shape
+    seen = recorded_of(grid, slots, np.full(shape, 0.7), np.full(shape, 10.0), np.full(shape, 0.02)).seen
+    asked = data.draw(st.lists(st.sampled_from(range(len(texts))), min_size=1, unique=True))
+    attempts = [
+        Attempt(AttemptId(f"r.{place}"), "probe", slots[place].arm, f"Answer: {texts[place]}",
+                extract_answer(f"Answer: {texts[place]}"), Usage(30, 10), 0.0, "stop", 0.1)
+        for place in asked
+    ]  # fmt: skip
+    read = [read_attempt(attempt, WHY).answer for attempt in attempts]
+    groups = groups_of_texts(read, pointing([text for text in read if is_free_text(text)]))
+    hearing = hear_answers(WHY, attempts, {}, Jury.unfitted(), {}, groups)
+    assert hearing is not None
+    assert claims_in(seen.columns(np.array(asked)))[0].tolist() == hearing.number[0].tolist()
+    picked = seen.pick(np.array([asked]), np.ones((1, len(asked)), dtype=np.bool_))
+    assert claims_in(picked)[0].tolist() == hearing.number[0].tolist()
+
+
+def test_texts_whose_claims_depend_on_who_is_asked_are_told_apart_until_then() -> None:
+    grid = gridded(prose([ABSORBS, TAKES, MIRRORS]))
+    grid = replace(grid, samples=grid.samples.heard(pointing(grid.samples.free_texts())))
+    shape = grid.quality.shape
+    one = recorded_of(grid, [Slot(arm) for arm in grid.arms], np.full(shape, 0.7), np.ones(shape), np.ones(shape))
+    assert one.seen.torn is not None
+    assert one.seen.torn.tolist() == [True]
+    assert len(set(one.seen.claim[0].tolist())) == 3
+    everyone, ends = claims_in(one.seen)[0], claims_in(one.seen.columns(np.array([0, 2])))[0]
+    assert len(set(everyone.tolist())) == 2
+    assert ends.tolist() == [0, 1]

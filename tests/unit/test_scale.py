@@ -40,20 +40,28 @@ def test_the_order_of_scores_never_turns(calibrator: Calibrator, kind: QueryKind
 
 @given(calibrator=CALIBRATORS, kind=st.sampled_from(KINDS), score=st.floats(0.0, 1.0))
 def test_one_score_and_many_are_scaled_alike(calibrator: Calibrator, kind: QueryKind, score: float) -> None:
-    many = calibrator.scaled_many(np.array([score, np.nan]), [kind, kind])
-    assert many[0] == pytest.approx(calibrator.scaled(score, kind), abs=1e-12)
-    assert np.isnan(many[1])
+    """To the last bit: a threshold is read off many scores, and each answer of a run is held against it alone."""
+    many = calibrator.scaled_many(np.array([[score, np.nan]] * 3), [kind, kind])
+    assert many.shape == (3, 2)
+    assert (many[:, 0] == calibrator.scaled(score, kind)).all()
+    assert np.isnan(many[:, 1]).all()
 
 
 def test_the_identity_changes_nothing() -> None:
     assert [Calibrator.identity().scaled(score, "text") for score in (0.0, 1e-9, 0.3, 1.0)] == [0.0, 1e-9, 0.3, 1.0]
 
 
-def test_what_is_certain_stays_so() -> None:
+def test_what_claims_nothing_stays_at_nothing() -> None:
     calibrator = Calibrator({}, Line(0.1, 3.0))
     assert calibrator.scaled(0.0, "list") == 0.0
-    assert calibrator.scaled(1.0, "list") == 1.0
     assert calibrator.scaled(EDGE / 10.0, "list") == calibrator.scaled(EDGE, "list")
+
+
+def test_a_jury_without_a_doubt_is_believed_no_further_than_the_line_goes() -> None:
+    """In single precision a sure jury says 1; where its sureness means nothing, that means nothing either."""
+    assert Calibrator({}, Line(0.0, -1.0)).scaled(1.0, "text") == Calibrator({}, Line(0.0, -1.0)).scaled(0.3, "text")
+    assert Calibrator({}, Line(0.5, 0.0)).scaled(1.0, "text") == pytest.approx(0.99, abs=1e-3)
+    assert Calibrator.identity().scaled(1.0, "text") == 1.0
 
 
 def test_each_kind_gets_the_line_that_its_answers_lie_on() -> None:

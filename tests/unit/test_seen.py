@@ -223,6 +223,15 @@ def test_the_answer_given_makes_the_likeliest_claim_and_was_expected_to_be_best_
     assert given(odds, numbered(seen.claim, seen.asked), seen).tolist() == [2, 0, 1]
 
 
+@PROPERTY
+@having(st.permutations(range(4)))
+def test_of_equally_likely_claims_the_better_expected_answer_is_given_in_whatever_order_they_came(order: Any) -> None:
+    quality = np.array([0.3, 0.9, 0.5, 0.8])[order]
+    seen = seen_of([np.array([0, 1, 0, -1])[order]], [0, 1, 2, 3], [quality])
+    odds = np.array([[0.4, 0.4, 0, 0, 0.2]], dtype=np.float32)
+    assert quality[given(odds, numbered(seen.claim, seen.asked), seen)].tolist() == [0.9]
+
+
 # --- without recorded answers ----------------------------------------------------------------------------------------
 
 

@@ -19,7 +19,9 @@ from curveroute.agent.plan import ranking_plan
 from curveroute.agent.propose import Outlooker
 from curveroute.agent.step import AGAIN, MAX_STEPS, Inquiry, is_answer, left_usd, next_turn, spent_usd
 from curveroute.agent.types import Arm, Attempt, AttemptId, Message, ModelId, Plan, Query, RunId, Usage, Verdict
+from curveroute.agent.verify.conformal import Measured, Promise
 from curveroute.agent.verify.jury import Jury
+from curveroute.agent.verify.scale import Calibrator, Line
 
 if TYPE_CHECKING:
     from conftest import House
@@ -449,6 +451,22 @@ class TestLearned:
         assert turn.decision.policy == "closed-form"
         assert (turn.asks, turn.decision.status) == ((), status)
         assert ("does not fit under the cap" in turn.decision.reason) is told
+
+    @pytest.mark.parametrize("line", [Line(0.0, 1.2), Line(0.7, 0.3), Line()])
+    def test_a_promise_takes_the_score_that_it_begins_at_and_none_below(self, house: type[House], line: Line) -> None:
+        """On a flat line every answer has that score; none is lost to the last bit of it."""
+        for jury in (0.3, 0.8, 0.97):
+            score = Calibrator({}, line).scaled(jury, "text")
+            for threshold, status in ((score, "accepted"), (np.nextafter(score, 1.0), "best_so_far")):
+                measured = Measured(100, 90, 0.05, 0.01, 0.1)
+                promise = Promise(0.3, 0.1, 0.1, float(threshold), "", 200, measured)
+                table = self.table(house, stop=0.9, max_error=0.1)
+                table.outlooker.looking = replace(
+                    table.outlooker.looking, calibrator=Calibrator({}, line, promises=(promise,))
+                )
+                decision = table.turn(tried("b@16", score), step=2).decision
+                assert (decision.arms, decision.status) == ((), status)
+                assert ("of the promise" in decision.reason) == (status != "accepted")
 
     def test_a_committed_first_slot_is_only_an_only_one(self, house: type[House]) -> None:
         assert not self.table(house).turn().decision.committed

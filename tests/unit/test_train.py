@@ -12,8 +12,9 @@ from curveroute.agent.bench.columns import columns_of
 from curveroute.agent.bench.grid import Grid, grid_of
 from curveroute.agent.bench.table import Row, data_hash
 from curveroute.agent.bench.train import train
-from curveroute.agent.errors import PredictorError, TableError
+from curveroute.agent.errors import TableError
 from curveroute.agent.looking.keep import looking_document, looking_tensors
+from curveroute.agent.looking.recorded import Slot
 from curveroute.agent.predictor import load_predictor, save_predictor
 from curveroute.agent.types import Arm, ModelId
 from curveroute.agent.verify.seen import Seen, log_odds
@@ -171,10 +172,17 @@ async def test_a_model_without_a_price_is_named_before_anything_is_embedded() ->
     assert embedder.batches == []
 
 
-async def test_answers_that_are_all_right_teach_no_verdict() -> None:
-    rows = [replace(row, quality=1.0) for row in a_table(20)]
-    with pytest.raises(PredictorError, match="right and wrong answers"):
-        await train(columns_of(rows), KindOf())
+@pytest.mark.parametrize("quality", [0.0, 0.5, 1.0])
+async def test_answers_that_are_all_equally_good_teach_what_they_cost_and_no_verdict(quality: float) -> None:
+    rows = [replace(row, quality=quality) for row in a_table(20)]
+    predictor = await train(columns_of(rows), KindOf(), output_prices=PRICES)
+    expected = predictor.predict(await KindOf().embed(["easy as never seen", "hard as never seen"]))
+    assert expected.quality == pytest.approx(quality, abs=0.01)
+    looking = predictor.looking_
+    assert looking is not None
+    assert {slot for course in looking.courses for slot in course.slots} == {Slot(SMALL)}, "the cheaper one will do"
+    assert all(np.isfinite(course.weights).all() for course in looking.courses)
+    assert looking.calibrator.reliability is None, "nobody saw a verdict tell right from wrong"
 
 
 async def test_looking_is_learned_from_the_single_answers() -> None:
