@@ -10,9 +10,11 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from curveroute.agent.chat.noted import NotedChat
 from curveroute.agent.chat.seam import Call
 from curveroute.agent.errors import CapTooSmall, ModelCallError
 from curveroute.agent.escalate import affordable_tokens
+from curveroute.agent.ledger.events import note_id
 from curveroute.agent.pool.pool import form_tokens, images_in, input_tokens_bound, input_tokens_prior
 from curveroute.agent.types import Arm, Attempt, AttemptId, Form, Message, Query, Role, Usage
 from curveroute.agent.verify.answers import extract_answer
@@ -133,6 +135,8 @@ async def _ask(
         lambda count: pool.worst_case_usd(ask.arm, bounds.input_tokens * count, bounds.output_tokens * count),
         ask.reserve_usd,
     )
+    if isinstance(chat, NotedChat):
+        await chat.note(_in_flight(pool, ask, bounds, chat.number))
     try:
         reply = await chat.complete(call, on_token=on_token, may_resend=purse.may_resend)
     except ModelCallError as error:
@@ -146,6 +150,11 @@ def cancelled(pool: Pool, query: Query, ask: Ask) -> Attempt:
     bounds = _within(pool, ask, pool.messages(query, ask.arm), query.form)
     error = ModelCallError("cancelled; charged in full because it may be billed", lost_tries=1)
     return _failed(pool, replace(ask, attempt_id=AttemptId(f"{ask.attempt_id}.cancelled.lost")), bounds, error)
+
+
+def _in_flight(pool: Pool, ask: Ask, bounds: Bounds, number: int) -> Attempt:
+    error = ModelCallError("no answer came back; charged in full because it may be billed", lost_tries=1)
+    return _failed(pool, replace(ask, attempt_id=note_id(ask.attempt_id, number)), bounds, error)
 
 
 def _within(pool: Pool, ask: Ask, messages: tuple[Message, ...], form: Form) -> Bounds:

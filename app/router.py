@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
+from langgraph.errors import GraphBubbleUp
 
 from curveroute.agent.errors import AllArmsFailed, CapTooSmall, LedgerError, QueryError, SettingError
 from curveroute.agent.ledger.events import RunEnd
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
     from curveroute.graphs.conversation import Given
     from curveroute.graphs.events import RunEvent
 
+SETTINGS = (
+    "tradeoff", "max_cost_usd", "approve_above_usd", "seconds_usd", "max_error", "policy", "plan", "judge", "allow",
+    "deny",
+)  # fmt: skip
 _LONGEST_REASON = 300
 
 
@@ -57,6 +62,7 @@ class Router(Runnable[Any, Route]):
         tradeoff: float = 0.5,
         max_cost_usd: float | None = None,
         *,
+        approve_above_usd: float | None = None,
         seconds_usd: float = 0.0,
         plan: bool = True,
         judge: bool = True,
@@ -75,6 +81,7 @@ class Router(Runnable[Any, Route]):
             pool: name or path.
             tradeoff: λ, from 0 (quality only) to 1 (cost only), with cost in units of the pool's dearest arm.
             max_cost_usd: hard cap on everything one run spends; none: no cap.
+            approve_above_usd: what a run may spend before a person must agree; inside a graph with a checkpointer.
             seconds_usd: what a second of waiting is worth, USD; 0: latency does not count.
             plan: let the pool's planner speak when it pays.
             judge: let the pool's judge speak when it pays.
@@ -93,6 +100,7 @@ class Router(Runnable[Any, Route]):
         context = Context(
             tradeoff=tradeoff,
             max_cost_usd=max_cost_usd,
+            approve_above_usd=approve_above_usd,
             plan=plan,
             judge=judge,
             allow=allow,
@@ -132,8 +140,9 @@ class Router(Runnable[Any, Route]):
         Args:
             input: a string, messages, or a dict with ``messages`` or ``query``.
             config: LangChain's, handed on to the graph.
-            overrides: settings of this run: ``tradeoff``, ``max_cost_usd``, ``seconds_usd``, ``max_error``,
-                ``policy``, ``plan``, ``judge``, ``allow``, ``deny``; and ``form``, what the answer must be.
+            overrides: settings of this run: ``tradeoff``, ``max_cost_usd``, ``approve_above_usd``, ``seconds_usd``,
+                ``max_error``, ``policy``, ``plan``, ``judge``, ``allow``, ``deny``; and ``form``, what the answer must
+                be.
 
         Raises:
             SettingError: an override out of range or unknown.
@@ -235,12 +244,10 @@ def context_with(context: Context, overrides: dict[str, Any]) -> Context:
     Raises:
         SettingError: an unknown setting, or a value out of range.
     """
-    known = {
-            "tradeoff", "max_cost_usd", "seconds_usd", "max_error", "policy", "plan", "judge", "allow", "deny", "form",
-        }  # fmt: skip
-    unknown = sorted(set(overrides) - known)
+    unknown = sorted(set(overrides) - {*SETTINGS, "form"})
     if unknown:
-        raise SettingError(f"unknown setting(s) {', '.join(unknown)}; a run can override: {', '.join(sorted(known))}")
+        known = ", ".join(sorted([*SETTINGS, "form"]))
+        raise SettingError(f"unknown setting(s) {', '.join(unknown)}; a run can override: {known}")
     return replace(context, **overrides) if overrides else context
 
 
@@ -249,7 +256,7 @@ async def _closed(context: Context) -> AsyncIterator[None]:
     """Close a run that an error or a cancel ends: nobody will resume it."""
     try:
         yield
-    except (CapTooSmall, QueryError):  # closed by the graph, or never begun
+    except (CapTooSmall, QueryError, GraphBubbleUp):  # closed by the graph, never begun, or waiting for a person
         raise
     except BaseException as error:
         reason = f"{type(error).__name__}: {error}".rstrip(": ")[:_LONGEST_REASON]

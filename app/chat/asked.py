@@ -176,6 +176,11 @@ def _shown(given: object) -> str:
 
 
 def _meant(name: str, known: Iterable[str]) -> str:
+    if name == "approve_above_usd":
+        return (
+            " of a chat model: it runs apart from the graph around it, and cannot wait for a person. Use "
+            "graphs.build(router.context), or a Router, in a node of a graph with a checkpointer"
+        )
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 

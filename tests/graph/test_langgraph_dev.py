@@ -127,6 +127,7 @@ def test_the_assistant_tells_what_it_takes_and_gives(client: SyncLangGraphClient
     assert set(schemas["input_schema"]["properties"]) == {"messages"}
     assert {"answer", "status", "cost_usd", "attempts"} <= set(schemas["output_schema"]["properties"])
     settings = {"tradeoff", "max_cost_usd", "seconds_usd", "max_error", "policy", "plan", "judge", "allow", "deny"}
+    settings.add("approve_above_usd")
     assert set(schemas["context_schema"]["properties"]) == settings
     drawn = client.assistants.get_graph(assistant["assistant_id"])
     assert {"propose", "plan", "probe", "verify", "escalate", "accept"} <= {node["id"] for node in drawn["nodes"]}
