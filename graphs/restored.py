@@ -33,11 +33,11 @@ def checked(state: Mapping[str, object], *names: str) -> None:
 
 
 def _is_attempt(one: object) -> bool:
-    return isinstance(one, Attempt) and isinstance(one.arm, Arm) and isinstance(one.usage, Usage)
+    return isinstance(one, Attempt) and _is_arm(one.arm) and isinstance(one.usage, Usage)
 
 
 def _is_ask(one: object) -> bool:
-    return isinstance(one, Ask) and isinstance(one.arm, Arm)
+    return isinstance(one, Ask) and _is_arm(one.arm)
 
 
 def _is_turn(one: object) -> bool:
@@ -45,14 +45,18 @@ def _is_turn(one: object) -> bool:
 
 
 def _are_estimates(given: object) -> bool:
-    return isinstance(given, tuple | list) and all(isinstance(one, Estimate) for one in given)
+    return isinstance(given, tuple | list) and all(isinstance(one, Estimate) and _is_arm(one.arm) for one in given)
+
+
+def _is_arm(one: object) -> bool:
+    return isinstance(one, Arm)
 
 
 _READS: dict[str, Callable[[object], bool]] = {
     "run_id": lambda given: isinstance(given, str),
     "query": lambda given: isinstance(given, Query) and given.form is not None,
     "candidates": _are_estimates,
-    "plan": lambda given: isinstance(given, Plan) and all(isinstance(arm, Arm) for arm in given.arms),
+    "plan": lambda given: isinstance(given, Plan) and all(map(_is_arm, given.arms)),
     "turn": _is_turn,
     "ask": _is_ask,
     "attempts": lambda given: isinstance(given, dict) and all(map(_is_attempt, given.values())),
