@@ -19,6 +19,7 @@ from curveroute.agent.errors import AllArmsFailed, CapTooSmall, LedgerError, Que
 from curveroute.agent.ledger.events import RunEnd
 from curveroute.agent.types import RunId
 from curveroute.compose import compose_parts
+from curveroute.configurable import settings_in
 from curveroute.graphs.context import Context, Parts
 from curveroute.graphs.conversation import conversation_of
 from curveroute.graphs.graph import build
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
+
+    from langchain_core.tools import BaseTool
+    from pydantic import BaseModel
 
     from curveroute.agent.embed.seam import Embedder
     from curveroute.agent.ledger import LedgerPort
@@ -41,6 +45,8 @@ SETTINGS = (
     "tradeoff", "max_cost_usd", "approve_above_usd", "seconds_usd", "max_error", "policy", "plan", "judge", "allow",
     "deny",
 )  # fmt: skip
+_CONFIGURABLES = frozenset(SETTINGS)
+_OF_THE_CHAT = ("pool", "model", "max_tokens")  # settings of a RouterChat in the same chain
 _LONGEST_REASON = 300
 
 
@@ -49,10 +55,12 @@ class Router(Runnable[Any, Route]):
 
     Args:
         context: settings of every run, with composed parts.
+        pass_over: names in a config's ``configurable`` that are others', and are no mistake.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, *, pass_over: Sequence[str] = ()) -> None:
         self.context = context
+        self.pass_over = tuple(pass_over)
         self.graph = build().compile(name="curveroute")
 
     @classmethod
@@ -74,6 +82,7 @@ class Router(Runnable[Any, Route]):
         deny: tuple[str, ...] = (),
         max_error: float | None = None,
         verifiers: Sequence[str | Verifier | Check] = (),
+        pass_over: Sequence[str] = (),
     ) -> Self:
         """A router over the pool of that name, or in the TOML file at that path.
 
@@ -93,6 +102,7 @@ class Router(Runnable[Any, Route]):
             deny: none of these models.
             max_error: accept only answers of a score at which at most this share is wrong, as calibrated.
             verifiers: names (``json-schema:FILE``, ``unit-tests:FILE``), plain functions, or verifiers of your own.
+            pass_over: names in a config's ``configurable`` that are others', and are no mistake.
 
         Raises:
             SetupError: an unknown or malformed pool, a missing key, a value out of range, a damaged predictor.
@@ -118,7 +128,7 @@ class Router(Runnable[Any, Route]):
             deny=context.deny,
             verifiers=verifiers,
         )
-        return cls(replace(context, parts=parts))
+        return cls(replace(context, parts=parts), pass_over=pass_over)
 
     @property
     def parts(self) -> Parts:
@@ -139,16 +149,16 @@ class Router(Runnable[Any, Route]):
 
         Args:
             input: a string, messages, or a dict with ``messages`` or ``query``.
-            config: LangChain's, handed on to the graph.
-            overrides: settings of this run: ``tradeoff``, ``max_cost_usd``, ``approve_above_usd``, ``seconds_usd``,
-                ``max_error``, ``policy``, ``plan``, ``judge``, ``allow``, ``deny``; and ``form``, what the answer must
-                be.
+            config: LangChain's, handed on to the graph; its ``configurable`` may hold settings of the run.
+            overrides: settings of this run, before those of the config: ``tradeoff``, ``max_cost_usd``,
+                ``approve_above_usd``, ``seconds_usd``, ``max_error``, ``policy``, ``plan``, ``judge``, ``allow``,
+                ``deny``; and ``form``, what the answer must be.
 
         Raises:
             SettingError: an override out of range or unknown.
             RunError: nothing to answer, no arm fits under the cap, or every arm failed.
         """
-        state, context = {"messages": conversation_of(input)}, self._context(overrides)
+        state, context = {"messages": conversation_of(input)}, self._context(config, overrides)
         async with _closed(context):
             output = await self.graph.ainvoke(cast("Any", state), config=config, context=context)
         return _whole(Route.from_output(output))
@@ -196,7 +206,7 @@ class Router(Runnable[Any, Route]):
         **overrides: Any,  # noqa: ANN401
     ) -> AsyncGenerator[RunEvent | Route, None]:
         """Everything that a run tells, in order, and the route at the end."""
-        state, context = {"messages": conversation_of(input)}, self._context(overrides)
+        state, context = {"messages": conversation_of(input)}, self._context(config, overrides)
         output: dict[str, Any] = {}
         stream = self.graph.astream(
             cast("Any", state), config=config, context=context, stream_mode=["custom", "values"]
@@ -209,6 +219,29 @@ class Router(Runnable[Any, Route]):
                 else:
                     output = cast("dict[str, Any]", chunk)
         yield _whole(Route.from_output(output))
+
+    def as_tool(
+        self,
+        args_schema: type[BaseModel] | None = None,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        arg_types: dict[str, type] | None = None,
+    ) -> BaseTool:
+        """A tool for an agent: it takes ``query`` and gives the answer's text, with the route as the artifact.
+
+        Args:
+            args_schema: other arguments; one of them must be ``query``, ``input``, ``question`` or ``messages``.
+            name: of the tool; by default ``curveroute``.
+            description: what the agent's model is told of it.
+            arg_types: arguments by name, instead of a schema.
+
+        Raises:
+            SettingError: arguments without a query among them.
+        """
+        from curveroute.tool import tool_of
+
+        return tool_of(self, args_schema, name, description, arg_types)
 
     def close(self) -> None:
         """Close connections, stop the local servers that this router started, and close the ledger."""
@@ -234,8 +267,10 @@ class Router(Runnable[Any, Route]):
     ) -> None:
         await self.aclose()
 
-    def _context(self, overrides: dict[str, Any]) -> Context:
-        return replace(context_with(self.context, overrides), run_id=RunId(uuid.uuid4().hex))
+    def _context(self, config: RunnableConfig | None, overrides: dict[str, Any]) -> Context:
+        configurable = ensure_config(config).get("configurable") or {}
+        given = settings_in(configurable, _CONFIGURABLES, (*_OF_THE_CHAT, *self.pass_over), "Router")
+        return replace(context_with(self.context, {**given, **overrides}), run_id=RunId(uuid.uuid4().hex))
 
 
 def context_with(context: Context, overrides: dict[str, Any]) -> Context:
