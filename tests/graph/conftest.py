@@ -117,11 +117,23 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep quiet."""
 
 
+@pytest.fixture(scope="session")
+def model_servers() -> Iterator[Callable[[], ModelServer]]:
+    """Starts model servers, which end with the tests."""
+    made: list[ModelServer] = []
+
+    def start() -> ModelServer:
+        made.append(ModelServer())
+        return made[-1]
+
+    yield start
+    for server in made:
+        server.close()
+
+
 @pytest.fixture
-def models() -> Iterator[ModelServer]:
-    server = ModelServer()
-    yield server
-    server.close()
+def models(model_servers: Callable[[], ModelServer]) -> ModelServer:
+    return model_servers()
 
 
 def _binaries() -> Path | None:
