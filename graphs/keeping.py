@@ -6,12 +6,14 @@ Only under a checkpointer: without one nobody can take a run up, and nothing is 
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from langgraph.config import get_config
 
 from curveroute.agent.chat.noted import NotedChat
-from curveroute.agent.ledger.events import CallLanded, CallSent, note_id
+from curveroute.agent.ledger.events import CallLanded, CallSent, Totals, note_id
+from curveroute.agent.step import spent_usd
 from curveroute.agent.types import Attempt, AttemptId, RunId
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from curveroute.agent.chat.seam import Chat
     from curveroute.agent.ledger.events import Event
+    from curveroute.agent.probe import Ask
     from curveroute.graphs.context import Context, Parts
 
 _CHECKPOINTER = "__pregel_checkpointer"
@@ -32,13 +35,40 @@ def is_kept() -> bool:
     return bool(get_config().get("configurable", {}).get(_CHECKPOINTER))
 
 
-def run_id_of(runtime: Runtime[Context]) -> RunId:
-    """The id of a run that begins here: under a checkpointer the same one when it begins here again after a crash."""
+def run_id_of(runtime: Runtime[Context], context: Context) -> RunId:
+    """The id of a run that begins here: under a checkpointer the same one when it begins here again after a crash.
+
+    With other settings it is another run: a thread may be branched off at an earlier checkpoint.
+    """
     here = runtime.execution_info
     if here is None or not is_kept():
         return RunId(uuid.uuid4().hex)
-    where = f"{here.thread_id} {here.checkpoint_ns} {here.checkpoint_id}"
-    return RunId(uuid.uuid5(_NAMESPACE, where).hex)
+    settings = replace(context, parts=None)
+    return RunId(uuid.uuid5(_NAMESPACE, f"{here.thread_id} {here.checkpoint_ns} {here.checkpoint_id} {settings}").hex)
+
+
+async def made_before(parts: Parts, ask: Ask) -> tuple[Ask, tuple[Attempt, ...]]:
+    """What of an ask was made before this process, and the ask by the name under which it is looked for.
+
+    A branch of a thread may ask another arm at the same step of the same run: that is another attempt.
+    """
+    before = await parts.ledger.made(ask.attempt_id)
+    if all(attempt.arm == ask.arm for attempt in before):
+        return ask, before
+    ask = replace(ask, attempt_id=AttemptId(f"{ask.attempt_id}.{ask.arm}"))
+    return ask, await parts.ledger.made(ask.attempt_id)
+
+
+def totals_of(attempts: Sequence[Attempt]) -> Totals | None:
+    """What a run counted; none where the ledger is to sum, which knows of all branches of a thread."""
+    if is_kept():
+        return None
+    return Totals(
+        cost_usd=spent_usd(attempts),
+        input_tokens=sum(attempt.usage.input_tokens for attempt in attempts),
+        output_tokens=sum(attempt.usage.output_tokens for attempt in attempts),
+        attempts=len(attempts),
+    )
 
 
 def noted_chat(parts: Parts, run_id: RunId, number: int = 1) -> Chat:

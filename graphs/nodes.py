@@ -15,7 +15,7 @@ from langgraph.types import Overwrite, interrupt
 
 from curveroute.agent.approval import PricedArm, allowed_usd, cleared, held, told
 from curveroute.agent.errors import ApprovalRefused, CapTooSmall, SettingError
-from curveroute.agent.ledger.events import MOST_NOTES, AttemptMade, RunEnd, RunSettings, RunStart, Totals, VerdictGiven
+from curveroute.agent.ledger.events import MOST_NOTES, AttemptMade, RunEnd, RunSettings, RunStart, VerdictGiven
 from curveroute.agent.plan import make_plan, ranking_plan, read_plan
 from curveroute.agent.pool.pool import check_query
 from curveroute.agent.pool.room import with_room
@@ -27,7 +27,7 @@ from curveroute.agent.verify.form import check_form
 from curveroute.graphs.context import Context, Parts
 from curveroute.graphs.conversation import conversation_of
 from curveroute.graphs.events import emit
-from curveroute.graphs.keeping import is_kept, landed, noted_chat, notes_among, run_id_of
+from curveroute.graphs.keeping import is_kept, landed, made_before, noted_chat, notes_among, run_id_of, totals_of
 from curveroute.graphs.restored import checked
 from curveroute.graphs.state import Output, ProbeInput, State, Update
 from curveroute.graphs.traces import trace_decision
@@ -58,7 +58,7 @@ class Nodes:
         arms = with_room(allowed, query.form)
         vector = (await parts.embedder.embed([query.text]))[0] if parts.outlooker.needs_embedding else None
         candidates = parts.outlooker.estimates(vector, query, arms, context.tradeoff)
-        run_id = context.run_id or run_id_of(runtime)
+        run_id = context.run_id or run_id_of(runtime, context)
         start = RunStart(
             run_id,
             parts.pool.name,
@@ -162,7 +162,7 @@ class Nodes:
         def on_token(text: str) -> None:
             emit(runtime, {"type": "token", "attempt_id": ask.attempt_id, "text": text})
 
-        before = await parts.ledger.made(ask.attempt_id)  # by this run, before it was killed
+        ask, before = await made_before(parts, ask)
         if any(attempt.attempt_id == ask.attempt_id for attempt in before):
             return {"attempts": _by_id(before)}
         ask = replace(ask, reserve_usd=ask.reserve_usd - spent_usd(before))
@@ -245,7 +245,7 @@ class Nodes:
             answer=None if best is None else best.text,
             answer_attempt_id=None if best is None else best.attempt_id,
             arm=None if best is None else best.arm,
-            totals=_totals(attempts),
+            totals=totals_of(attempts),
             plan=state["plan"],
             candidates=state["candidates"],
         )
@@ -305,7 +305,7 @@ async def _fail(
 ) -> None:
     """Close a run that ends with an error of its own; ``fresh`` are calls that are not in the ledger yet."""
     candidates = tuple(inquiry.candidates)
-    end = RunEnd("failed", str(error), totals=_totals(attempts), plan=inquiry.plan, candidates=candidates)
+    end = RunEnd("failed", str(error), totals=totals_of(attempts), plan=inquiry.plan, candidates=candidates)
     await parts.ledger.record(inquiry.run_id, *_made(parts, fresh), end)
 
 
@@ -317,12 +317,3 @@ def _made(parts: Parts, attempts: tuple[Attempt, ...], number: int = 1) -> list[
 
 def _by_id(attempts: tuple[Attempt, ...]) -> dict[AttemptId, Attempt]:
     return {attempt.attempt_id: attempt for attempt in attempts}
-
-
-def _totals(attempts: tuple[Attempt, ...]) -> Totals:
-    return Totals(
-        cost_usd=spent_usd(attempts),
-        input_tokens=sum(attempt.usage.input_tokens for attempt in attempts),
-        output_tokens=sum(attempt.usage.output_tokens for attempt in attempts),
-        attempts=len(attempts),
-    )
