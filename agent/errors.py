@@ -11,11 +11,13 @@
     │   ├── PredictorError      a predictor that is damaged or was made for another embedder or pool
     │   ├── TableError          a curve table or task file with a fault in it
     │   ├── WeightsError        weights that cannot be fetched, stored or trusted
-    │   └── LedgerError         a ledger that cannot be opened, migrated or written
+    │   ├── LedgerError         a ledger that cannot be opened, migrated or written
+    │   └── CheckpointError     a checkpoint of another version that this one cannot read
     └── RunError            the world: a query, a cap, an endpoint
         ├── QueryError          nothing to answer, or more than any model can read
         │   └── CapabilityError     tools, images or JSON, and no model on offer that can
         ├── CapTooSmall         no arm fits under the run's cap
+        │   └── ApprovalRefused     nor under what a person allowed
         ├── ModelCallError      a call that failed for good after its retries
         ├── LocalServerError    a local model server that does not start or does not stay
         ├── EmbedError          text that could not be embedded
@@ -78,6 +80,10 @@ class LedgerError(SetupError):
     """A ledger that cannot be opened, migrated or written."""
 
 
+class CheckpointError(SetupError):
+    """A checkpoint that another version of curveroute wrote, in a shape that this one cannot read."""
+
+
 class RunError(CurverouteError):
     """The world: a query, a cap, an endpoint."""
 
@@ -92,6 +98,10 @@ class CapabilityError(QueryError):
 
 class CapTooSmall(RunError):
     """No arm's worst case fits under the run's cap."""
+
+
+class ApprovalRefused(CapTooSmall):
+    """A person refused what would have been asked, and no arm fits under what needs no approval."""
 
 
 class ModelCallError(RunError):

@@ -12,9 +12,11 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
+from curveroute.agent.chat.noted import NotedChat
 from curveroute.agent.chat.seam import Call
 from curveroute.agent.errors import CapTooSmall, ModelCallError
 from curveroute.agent.escalate import affordable_tokens
+from curveroute.agent.ledger.events import note_id
 from curveroute.agent.pool.pool import form_tokens, images_in, input_tokens_bound, input_tokens_prior
 from curveroute.agent.types import Arm, Attempt, AttemptId, Form, Message, Query, Role, Usage
 from curveroute.agent.verify.answers import extract_answer
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from curveroute.agent.types import JsonObject
 
 _FREE = Form()
+CANCELLED = ".cancelled.lost"
+"""How the name of a cancelled call's attempt ends; what stands before it is the call's own."""
 Keep: TypeAlias = "Callable[[tuple[Attempt, ...]], Awaitable[None]]"
 """Stores what was paid for by a call that is being cancelled, before the cancellation goes on."""
 
@@ -153,6 +157,8 @@ async def _ask(
         lambda count: pool.worst_case_usd(ask.arm, bounds.input_tokens * count, bounds.output_tokens * count),
         ask.reserve_usd,
     )
+    if isinstance(chat, NotedChat):
+        await chat.note(_in_flight(pool, ask, bounds, chat.number))
     try:
         reply = await chat.complete(call, on_token=on_token, may_resend=purse.may_resend)
     except ModelCallError as error:
@@ -163,6 +169,11 @@ async def _ask(
         raise
     made = _made(pool, ask, reply)
     return (*_lost(pool, ask, bounds, reply.lost_tries), made)
+
+
+def _in_flight(pool: Pool, ask: Ask, bounds: Bounds, number: int) -> Attempt:
+    error = ModelCallError("no answer came back; charged in full because it may be billed", lost_tries=1)
+    return _failed(pool, replace(ask, attempt_id=note_id(ask.attempt_id, number)), bounds, error)
 
 
 def _within(pool: Pool, ask: Ask, messages: tuple[Message, ...], form: Form) -> Bounds:
@@ -225,7 +236,7 @@ def _failed(pool: Pool, ask: Ask, bounds: Bounds, error: ModelCallError) -> Atte
 
 def _cancelled(pool: Pool, ask: Ask, bounds: Bounds, tries: int) -> Attempt:
     error = ModelCallError("cancelled; charged in full because it may be billed", lost_tries=tries)
-    return _failed(pool, replace(ask, attempt_id=AttemptId(f"{ask.attempt_id}.cancelled.lost")), bounds, error)
+    return _failed(pool, replace(ask, attempt_id=AttemptId(ask.attempt_id + CANCELLED)), bounds, error)
 
 
 def _lost(pool: Pool, ask: Ask, bounds: Bounds, tries: int) -> tuple[Attempt, ...]:

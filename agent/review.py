@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,14 @@ class Panel:
 
 
 async def review_run(
-    panel: Panel, inquiry: Inquiry, attempts: Sequence[Attempt], step: int, *, judge: bool, committed: bool = False
+    panel: Panel,
+    inquiry: Inquiry,
+    attempts: Sequence[Attempt],
+    step: int,
+    *,
+    judge: bool,
+    committed: bool = False,
+    judge_usd: float = math.inf,
 ) -> Reviewed:
     """Judge what was answered and decide what is next.
 
@@ -79,6 +87,7 @@ async def review_run(
         step: number of the decision to come.
         judge: whether the pool's judge may be asked.
         committed: the answer was shown as it was written, so it stands, whatever its verdict; the judge is not asked.
+        judge_usd: what the judge may cost, beside what the cap leaves.
 
     Raises:
         CapTooSmall: nothing was answered and nothing fits under the cap.
@@ -91,7 +100,7 @@ async def review_run(
     judged = _with_verdicts(panel, inquiry, answers, hearing, words)
     calls: tuple[Attempt, ...] = ()
     if judge and not committed and hearing is not None and _is_in_words(inquiry.query):
-        calls = await _judge(panel, inquiry, judged, hearing, attempts)
+        calls = await _judge(panel, inquiry, judged, hearing, attempts, judge_usd)
     if calls:
         words = _words(panel, inquiry, (*attempts, *calls), checked)
         hearing = _heard(panel, inquiry, answers, words, groups)
@@ -149,7 +158,12 @@ def _with_verdicts(
 
 
 async def _judge(
-    panel: Panel, inquiry: Inquiry, judged: Sequence[Attempt], hearing: Hearing, attempts: Sequence[Attempt]
+    panel: Panel,
+    inquiry: Inquiry,
+    judged: Sequence[Attempt],
+    hearing: Hearing,
+    attempts: Sequence[Attempt],
+    judge_usd: float,
 ) -> tuple[Attempt, ...]:
     """The judge's calls on the answer that would be given, beside its strongest rival; none where it does not pay."""
     by_id = {attempt.attempt_id: attempt for attempt in judged}
@@ -158,7 +172,7 @@ async def _judge(
     asked = any(attempt.attempt_id.startswith(best.attempt_id + JUDGE_SUFFIX) for attempt in attempts)
     if asked or best.verdict is None or best.verdict.reason not in {"ok", "disagreement"}:
         return ()
-    room = left_usd(inquiry.knobs.max_cost_usd, attempts)
+    room = min(left_usd(inquiry.knobs.max_cost_usd, attempts), judge_usd)
     if not judging_pays(
         panel.pool,
         inquiry.query,

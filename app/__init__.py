@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from curveroute.agent.errors import CurverouteError, RunError, SetupError
     from curveroute.agent.types import Arm, Attempt, Estimate, Plan, Verdict
     from curveroute.chat import RouterChat
+    from curveroute.middleware import RouterMiddleware as RouterMiddleware  # it needs an extra: not in `__all__`
     from curveroute.route import Route
     from curveroute.router import Router
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Router": "curveroute.router",
     "RouterChat": "curveroute.chat",
+    "RouterMiddleware": "curveroute.middleware",
     "Route": "curveroute.route",
     "Arm": "curveroute.agent.types",
     "Attempt": "curveroute.agent.types",

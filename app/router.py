@@ -13,11 +13,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
+from langgraph.errors import GraphBubbleUp
 
 from curveroute.agent.errors import AllArmsFailed, CapTooSmall, LedgerError, QueryError, SettingError
 from curveroute.agent.ledger.events import RunEnd
 from curveroute.agent.types import RunId
 from curveroute.compose import compose_parts
+from curveroute.configurable import settings_in
 from curveroute.graphs.context import Context, Parts
 from curveroute.graphs.conversation import conversation_of
 from curveroute.graphs.graph import build
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from langchain_core.tools import BaseTool
+    from pydantic import BaseModel
+
     from curveroute.agent.embed.seam import Embedder
     from curveroute.agent.ledger import LedgerPort
     from curveroute.agent.settings import Settings
@@ -36,6 +41,12 @@ if TYPE_CHECKING:
     from curveroute.graphs.conversation import Given
     from curveroute.graphs.events import RunEvent
 
+SETTINGS = (
+    "tradeoff", "max_cost_usd", "approve_above_usd", "seconds_usd", "max_error", "policy", "plan", "judge", "allow",
+    "deny",
+)  # fmt: skip
+_CONFIGURABLES = frozenset(SETTINGS)
+_OF_THE_CHAT = ("pool", "model", "max_tokens")  # settings of a RouterChat in the same chain
 _LONGEST_REASON = 300
 
 
@@ -44,10 +55,12 @@ class Router(Runnable[Any, Route]):
 
     Args:
         context: settings of every run, with composed parts.
+        pass_over: names in a config's ``configurable`` that are others', and are no mistake.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, *, pass_over: Sequence[str] = ()) -> None:
         self.context = context
+        self.pass_over = tuple(pass_over)
         self.graph = build().compile(name="curveroute")
 
     @classmethod
@@ -57,6 +70,7 @@ class Router(Runnable[Any, Route]):
         tradeoff: float = 0.5,
         max_cost_usd: float | None = None,
         *,
+        approve_above_usd: float | None = None,
         seconds_usd: float = 0.0,
         plan: bool = True,
         judge: bool = True,
@@ -68,6 +82,7 @@ class Router(Runnable[Any, Route]):
         deny: tuple[str, ...] = (),
         max_error: float | None = None,
         verifiers: Sequence[str | Verifier | Check] = (),
+        pass_over: Sequence[str] = (),
     ) -> Self:
         """A router over the pool of that name, or in the TOML file at that path.
 
@@ -75,6 +90,7 @@ class Router(Runnable[Any, Route]):
             pool: name or path.
             tradeoff: λ, from 0 (quality only) to 1 (cost only), with cost in units of the pool's dearest arm.
             max_cost_usd: hard cap on everything one run spends; none: no cap.
+            approve_above_usd: what a run may spend before a person must agree; inside a graph with a checkpointer.
             seconds_usd: what a second of waiting is worth, USD; 0: latency does not count.
             plan: let the pool's planner speak when it pays.
             judge: let the pool's judge speak when it pays.
@@ -86,6 +102,7 @@ class Router(Runnable[Any, Route]):
             deny: none of these models.
             max_error: accept only answers of a score at which at most this share is wrong, as calibrated.
             verifiers: names (``json-schema:FILE``, ``unit-tests:FILE``), plain functions, or verifiers of your own.
+            pass_over: names in a config's ``configurable`` that are others', and are no mistake.
 
         Raises:
             SetupError: an unknown or malformed pool, a missing key, a value out of range, a damaged predictor.
@@ -93,6 +110,7 @@ class Router(Runnable[Any, Route]):
         context = Context(
             tradeoff=tradeoff,
             max_cost_usd=max_cost_usd,
+            approve_above_usd=approve_above_usd,
             plan=plan,
             judge=judge,
             allow=allow,
@@ -110,7 +128,7 @@ class Router(Runnable[Any, Route]):
             deny=context.deny,
             verifiers=verifiers,
         )
-        return cls(replace(context, parts=parts))
+        return cls(replace(context, parts=parts), pass_over=pass_over)
 
     @property
     def parts(self) -> Parts:
@@ -131,15 +149,16 @@ class Router(Runnable[Any, Route]):
 
         Args:
             input: a string, messages, or a dict with ``messages`` or ``query``.
-            config: LangChain's, handed on to the graph.
-            overrides: settings of this run: ``tradeoff``, ``max_cost_usd``, ``seconds_usd``, ``max_error``,
-                ``policy``, ``plan``, ``judge``, ``allow``, ``deny``; and ``form``, what the answer must be.
+            config: LangChain's, handed on to the graph; its ``configurable`` may hold settings of the run.
+            overrides: settings of this run, before those of the config: ``tradeoff``, ``max_cost_usd``,
+                ``approve_above_usd``, ``seconds_usd``, ``max_error``, ``policy``, ``plan``, ``judge``, ``allow``,
+                ``deny``; and ``form``, what the answer must be.
 
         Raises:
             SettingError: an override out of range or unknown.
             RunError: nothing to answer, no arm fits under the cap, or every arm failed.
         """
-        state, context = {"messages": conversation_of(input)}, self._context(overrides)
+        state, context = {"messages": conversation_of(input)}, self._context(config, overrides)
         async with _closed(context):
             output = await self.graph.ainvoke(cast("Any", state), config=config, context=context)
         return _whole(Route.from_output(output))
@@ -187,7 +206,7 @@ class Router(Runnable[Any, Route]):
         **overrides: Any,  # noqa: ANN401
     ) -> AsyncGenerator[RunEvent | Route, None]:
         """Everything that a run tells, in order, and the route at the end."""
-        state, context = {"messages": conversation_of(input)}, self._context(overrides)
+        state, context = {"messages": conversation_of(input)}, self._context(config, overrides)
         output: dict[str, Any] = {}
         stream = self.graph.astream(
             cast("Any", state), config=config, context=context, stream_mode=["custom", "values"]
@@ -200,6 +219,29 @@ class Router(Runnable[Any, Route]):
                 else:
                     output = cast("dict[str, Any]", chunk)
         yield _whole(Route.from_output(output))
+
+    def as_tool(
+        self,
+        args_schema: type[BaseModel] | None = None,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        arg_types: dict[str, type] | None = None,
+    ) -> BaseTool:
+        """A tool for an agent: it takes ``query`` and gives the answer's text, with the route as the artifact.
+
+        Args:
+            args_schema: other arguments; one of them must be ``query``, ``input``, ``question`` or ``messages``.
+            name: of the tool; by default ``curveroute``.
+            description: what the agent's model is told of it.
+            arg_types: arguments by name, instead of a schema.
+
+        Raises:
+            SettingError: arguments without a query among them.
+        """
+        from curveroute.tool import tool_of
+
+        return tool_of(self, args_schema, name, description, arg_types)
 
     def close(self) -> None:
         """Close connections, stop the local servers that this router started, and close the ledger."""
@@ -225,8 +267,10 @@ class Router(Runnable[Any, Route]):
     ) -> None:
         await self.aclose()
 
-    def _context(self, overrides: dict[str, Any]) -> Context:
-        return replace(context_with(self.context, overrides), run_id=RunId(uuid.uuid4().hex))
+    def _context(self, config: RunnableConfig | None, overrides: dict[str, Any]) -> Context:
+        configurable = ensure_config(config).get("configurable") or {}
+        given = settings_in(configurable, _CONFIGURABLES, (*_OF_THE_CHAT, *self.pass_over), "Router")
+        return replace(context_with(self.context, {**given, **overrides}), run_id=RunId(uuid.uuid4().hex))
 
 
 def context_with(context: Context, overrides: dict[str, Any]) -> Context:
@@ -235,12 +279,10 @@ def context_with(context: Context, overrides: dict[str, Any]) -> Context:
     Raises:
         SettingError: an unknown setting, or a value out of range.
     """
-    known = {
-            "tradeoff", "max_cost_usd", "seconds_usd", "max_error", "policy", "plan", "judge", "allow", "deny", "form",
-        }  # fmt: skip
-    unknown = sorted(set(overrides) - known)
+    unknown = sorted(set(overrides) - {*SETTINGS, "form"})
     if unknown:
-        raise SettingError(f"unknown setting(s) {', '.join(unknown)}; a run can override: {', '.join(sorted(known))}")
+        known = ", ".join(sorted([*SETTINGS, "form"]))
+        raise SettingError(f"unknown setting(s) {', '.join(unknown)}; a run can override: {known}")
     return replace(context, **overrides) if overrides else context
 
 
@@ -249,7 +291,7 @@ async def _closed(context: Context) -> AsyncIterator[None]:
     """Close a run that an error or a cancel ends: nobody will resume it."""
     try:
         yield
-    except (CapTooSmall, QueryError):  # closed by the graph, or never begun
+    except (CapTooSmall, QueryError, GraphBubbleUp):  # closed by the graph, never begun, or waiting for a person
         raise
     except BaseException as error:
         reason = f"{type(error).__name__}: {error}".rstrip(": ")[:_LONGEST_REASON]

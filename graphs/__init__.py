@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from curveroute.graphs.caching import question_key
     from curveroute.graphs.context import Context, Parts
     from curveroute.graphs.graph import build
     from curveroute.graphs.state import STATE_TYPES
 
-__all__ = ["STATE_TYPES", "Context", "Parts", "build"]
+__all__ = ["STATE_TYPES", "Context", "Parts", "build", "question_key"]
 
 _HOMES = {
     "build": "curveroute.graphs.graph",
     "Context": "curveroute.graphs.context",
     "Parts": "curveroute.graphs.context",
     "STATE_TYPES": "curveroute.graphs.state",
+    "question_key": "curveroute.graphs.caching",
 }
 
 

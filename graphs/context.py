@@ -62,6 +62,8 @@ class Context:
     Attributes:
         tradeoff: λ, from 0 (quality only) to 1 (cost only).
         max_cost_usd: hard cap on everything the run spends; none: no cap.
+        approve_above_usd: what the run may spend before a person must agree, USD: a step that may lift it above stops
+            at an ``interrupt`` with an ``ApprovalRequest``. Needs a checkpointer. None: nobody is asked.
         seconds_usd: what a second of waiting is worth, USD; 0: latency does not count.
         max_error: accept only answers of a score at which at most this share is wrong, as calibrated; none: no promise.
         policy: ``closed-form`` leaves aside what was learned of looking; none: it is followed where there is any.
@@ -76,6 +78,7 @@ class Context:
 
     tradeoff: float = 0.5
     max_cost_usd: float | None = None
+    approve_above_usd: float | None = None
     seconds_usd: float = 0.0
     max_error: float | None = None
     policy: str | None = None
@@ -90,13 +93,16 @@ class Context:
     def __post_init__(self) -> None:
         if not (_is_number(self.tradeoff) and 0 <= self.tradeoff <= 1):
             raise SettingError(f"tradeoff is {self.tradeoff!r}, outside 0 (quality only) to 1 (cost only)")
-        if self.max_cost_usd is not None and not (
-            _is_number(self.max_cost_usd) and 0 < self.max_cost_usd < float("inf")
-        ):
+        if self.max_cost_usd is not None and not (_is_amount(self.max_cost_usd) and self.max_cost_usd > 0):
             raise SettingError(
                 f"max_cost_usd is {self.max_cost_usd!r}; give a positive number of USD, or none for no cap"
             )
-        if not (_is_number(self.seconds_usd) and 0 <= self.seconds_usd < float("inf")):
+        if self.approve_above_usd is not None and not _is_amount(self.approve_above_usd):
+            raise SettingError(
+                f"approve_above_usd is {self.approve_above_usd!r}; give what a run may spend without approval in USD, "
+                "or none to ask nobody"
+            )
+        if not _is_amount(self.seconds_usd):
             raise SettingError(
                 f"seconds_usd is {self.seconds_usd!r}; give what a second of waiting is worth in USD, "
                 "0 when it does not count"
@@ -105,13 +111,20 @@ class Context:
             raise SettingError(f"max_error is {self.max_error!r}; give a share between 0 and 1, or none for no promise")
         if self.policy not in {None, "learned", "closed-form"}:
             raise SettingError(f"policy is {self.policy!r}; give learned or closed-form, or none for the pool's own")
+        self._check_kinds()
+        for name in ("allow", "deny"):
+            object.__setattr__(self, name, _names(name, getattr(self, name)))
+
+    def _check_kinds(self) -> None:
         for name in ("plan", "judge"):
             if not isinstance(getattr(self, name), bool):
                 raise SettingError(f"{name} is {getattr(self, name)!r}; give true or false")
         if not isinstance(self.form, Form):
             raise SettingError(f"form is {self.form!r}; give a Form of tools, schema and stop texts")
-        for name in ("allow", "deny"):
-            object.__setattr__(self, name, _names(name, getattr(self, name)))
+
+
+def _is_amount(value: object) -> bool:
+    return _is_number(value) and 0 <= value < float("inf")  # type: ignore[operator]
 
 
 def _is_number(value: object) -> bool:

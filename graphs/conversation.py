@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _ROLES = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool"}
 _PLAIN = ("user", "assistant", "system")
-_KEYS = ("messages", "query", "input", "question")
+QUERY_KEYS = ("messages", "query", "input", "question")
 _THOUGHTS = frozenset({"reasoning", "thinking", "redacted_thinking", "reasoning_content", "non_standard"})
 _CALLS = frozenset({"tool_use", "tool_call", "function_call", "invalid_tool_call"})  # they stand in `tool_calls` too
 _URL = ("http://", "https://", "data:image/")
@@ -48,12 +48,14 @@ def conversation_of(given: Given) -> list[Message]:
 
 
 def _conversation_in(given: dict[str, Any]) -> list[Message]:
-    key = next((key for key in _KEYS if key in given), None)
+    key = next((key for key in QUERY_KEYS if key in given), None)
     if key is not None:
         return conversation_of(given[key])
     if "content" in given:
         return conversation_of([given])
-    raise QueryError(f"a dict needs one of the keys {', '.join(_KEYS)}; this one has: {', '.join(map(str, given))}")
+    raise QueryError(
+        f"a dict needs one of the keys {', '.join(QUERY_KEYS)}; this one has: {', '.join(map(str, given))}"
+    )
 
 
 def _is_plain(message: object) -> bool:

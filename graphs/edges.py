@@ -12,9 +12,13 @@ from langgraph.types import Send
 from curveroute.graphs.state import ProbeInput, State
 
 
-async def to_probes(state: State) -> list[Send]:
-    """One probe for each arm of the decision, in parallel."""
+async def to_probes(state: State) -> list[Send] | Literal["approve", "accept"]:
+    """One probe for each arm of the decision, in parallel, when nobody need be asked first."""
+    if state.get("approval") is not None:
+        return "approve"
     turn = state["turn"]
+    if not turn.asks:
+        return "accept"
     return [
         Send("probe", ProbeInput(run_id=state["run_id"], query=state["query"], ask=ask, live=turn.decision.committed))
         for ask in turn.asks

@@ -1,4 +1,7 @@
-"""The graph: propose → plan → probe → verify → accept, with escalations back to probe."""
+"""The graph: propose → plan → probe → verify → accept, with escalations back to probe.
+
+Before a probe that may cost more than a set price stands *approve*, where a person is asked.
+"""
 
 from __future__ import annotations
 
@@ -30,15 +33,17 @@ def build(default: Context | None = None) -> Graph:
     graph: Graph = StateGraph(State, context_schema=Context, input_schema=Input, output_schema=Output)
     graph.add_node("propose", nodes.propose)
     graph.add_node("plan", nodes.plan)
+    graph.add_node("approve", nodes.approve)
     graph.add_node("probe", nodes.probe, input_schema=ProbeInput)
     graph.add_node("verify", nodes.verify)
     graph.add_node("escalate", nodes.escalate)
     graph.add_node("accept", nodes.accept)
     graph.add_edge(START, "propose")
     graph.add_edge("propose", "plan")
-    graph.add_conditional_edges("plan", to_probes, ["probe"])
+    graph.add_conditional_edges("plan", to_probes, ["probe", "approve"])
+    graph.add_conditional_edges("approve", to_probes, ["probe", "accept"])
     graph.add_edge("probe", "verify")
     graph.add_conditional_edges("verify", after_verify, ["accept", "escalate"])
-    graph.add_conditional_edges("escalate", to_probes, ["probe"])
+    graph.add_conditional_edges("escalate", to_probes, ["probe", "approve"])
     graph.add_edge("accept", END)
     return graph

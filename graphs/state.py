@@ -9,6 +9,7 @@ from typing import Annotated
 
 from typing_extensions import TypedDict
 
+from curveroute.agent.approval import ApprovalRequest, PricedArm
 from curveroute.agent.probe import Ask
 from curveroute.agent.step import Turn
 from curveroute.agent.types import (
@@ -71,10 +72,17 @@ class Output(TypedDict, total=False):
 
 
 class Update(Output, total=False):
-    """What a node may write."""
+    """What a node may write.
+
+    ``approval`` is what a person is to be asked before the turn is taken; ``allowed_usd`` what the run may spend in all
+    without asking again, and ``refused`` the arms that a person did not allow.
+    """
 
     query: Query
     turn: Turn
+    approval: ApprovalRequest | None
+    allowed_usd: float | None
+    refused: list[PricedArm]
 
 
 class State(Input, Update):

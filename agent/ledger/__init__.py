@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from curveroute.agent.ledger.events import (
     AttemptMade,
+    CallLanded,
+    CallSent,
     Collected,
     Event,
     Kind,
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AttemptMade",
     "AttemptRecord",
+    "CallLanded",
+    "CallSent",
     "Collected",
     "CollectedKey",
     "DecisionRecord",

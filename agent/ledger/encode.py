@@ -14,14 +14,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from curveroute.agent.errors import LedgerError
-from curveroute.agent.ledger.events import AttemptMade, Event, RunEnd, RunStart, VerdictGiven
+from curveroute.agent.ledger.events import AttemptMade, CallLanded, CallSent, Event, RunEnd, RunStart, VerdictGiven
 from curveroute.agent.ledger.losers import losers_json
 
 if TYPE_CHECKING:
     from curveroute.agent.ledger.events import Collected, RunSettings, Totals
     from curveroute.agent.types import Arm, Attempt, Decision, Estimate, Flip, JsonObject, JsonValue, Plan, RunId
 
-Operation = Literal["start", "attempt", "verdict", "decision", "finish", "finish_summed"]
+Operation = Literal["start", "attempt", "landed", "verdict", "decision", "finish", "finish_summed"]
 Values: TypeAlias = dict[str, Any]
 
 _LARGEST = 2**63 - 1
@@ -44,8 +44,10 @@ def encode(run_id: RunId, event: Event) -> Write:
         LedgerError: a number that no ledger should hold.
     """
     now = datetime.now(UTC)
-    if isinstance(event, AttemptMade):
+    if isinstance(event, AttemptMade | CallSent):
         return Write("attempt", _attempt(run_id, event, now))
+    if isinstance(event, CallLanded):
+        return Write("landed", {"key_attempt_id": clean(event.attempt_id), "key_run_id": clean(run_id)})
     if isinstance(event, VerdictGiven):
         return Write("verdict", _verdict(event, now))
     if isinstance(event, RunStart):
@@ -94,7 +96,7 @@ def _settings_json(settings: RunSettings) -> JsonObject:
     }
 
 
-def _attempt(run_id: RunId, event: AttemptMade, now: datetime) -> Values:
+def _attempt(run_id: RunId, event: AttemptMade | CallSent, now: datetime) -> Values:
     attempt = event.attempt
     input_price, output_price, cached_price = event.prices
     return {
@@ -115,7 +117,7 @@ def _attempt(run_id: RunId, event: AttemptMade, now: datetime) -> Values:
         "error": None if attempt.error is None else _SECRET.sub("[key]", clean(attempt.error)),
         "confidence": None if attempt.confidence is None else _finite("confidence", attempt.confidence),
         "formed": _formed_json(attempt),
-        **_collected_columns(event.collected),
+        **_collected_columns(event.collected if isinstance(event, AttemptMade) else None),
     }
 
 

@@ -80,6 +80,21 @@ class AttemptMade:
 
 
 @dataclass(frozen=True, slots=True)
+class CallSent:
+    """A call is about to be sent: ``attempt`` is what it is charged if its process dies and no answer ever comes."""
+
+    attempt: Attempt
+    prices: Prices
+
+
+@dataclass(frozen=True, slots=True)
+class CallLanded:
+    """A call that was noted as sent came back, or is charged otherwise: the note of this id is void."""
+
+    attempt_id: AttemptId
+
+
+@dataclass(frozen=True, slots=True)
 class VerdictGiven:
     """The verifiers spoke of one attempt of the run; a later verdict does not erase an earlier one."""
 
@@ -117,7 +132,15 @@ class RunEnd:
     candidates: tuple[Estimate, ...] = field(default=())
 
 
-Event: TypeAlias = RunStart | AttemptMade | VerdictGiven | Decision | RunEnd
+Event: TypeAlias = RunStart | CallSent | CallLanded | AttemptMade | VerdictGiven | Decision | RunEnd
+
+
+MOST_NOTES = 9  # one for each process that died over the same call
+
+
+def note_id(attempt_id: AttemptId, number: int) -> AttemptId:
+    """The id under which a call is noted as sent; like those of lost requests it is charged, and is no answer."""
+    return AttemptId(f"{attempt_id}.sent{number}.lost")
 
 
 def attempt_cost(input_tokens: int, cached_input_tokens: int, output_tokens: int, prices: Prices) -> float:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from curveroute.agent.errors import LedgerError
 from curveroute.agent.ledger.audit import read_report
 from curveroute.agent.ledger.encode import encode
-from curveroute.agent.ledger.events import AttemptMade, RunEnd
+from curveroute.agent.ledger.events import AttemptMade, CallSent, RunEnd
 from curveroute.agent.ledger.reading import read_collected, read_collected_rows, read_made, read_run, read_runs
 from curveroute.agent.ledger.scribe import Scribe
 
@@ -34,9 +34,9 @@ T = TypeVar("T")
 class Ledger:
     """The store of runs, attempts, verdicts and decisions; made by ``open``, a context manager.
 
-    Writing is asynchronous. An attempt or the end of a run is safe from a killed process when its ``await`` returns;
-    the start, verdicts and decisions go with the next of these, in order, or on ``close``. Reading is synchronous and
-    sees what was written; from an event loop, ask through ``asyncio.to_thread``.
+    Writing is asynchronous. An attempt, a call about to be sent or the end of a run is safe from a killed process when
+    its ``await`` returns; the start, verdicts and decisions go with the next of these, in order, or on ``close``.
+    Reading is synchronous and sees what was written; from an event loop, ask through ``asyncio.to_thread``.
     """
 
     def __init__(self, thread: ThreadPoolExecutor, scribe: Scribe) -> None:
@@ -78,14 +78,14 @@ class Ledger:
         self.close()
 
     async def record(self, run_id: RunId, *events: Event) -> None:
-        """Write ``events`` in order, in one transaction; without an attempt or an end among them, a little later.
+        """Write ``events`` in order, in one transaction; without an attempt, a call or an end among them, later.
 
         Raises:
             LedgerError: a number that is not finite, or a database that cannot be written.
         """
         self._check_open()
         self._scribe.put(run_id, tuple(encode(run_id, event) for event in events))
-        if any(isinstance(event, (AttemptMade, RunEnd)) for event in events):
+        if any(isinstance(event, (AttemptMade, CallSent, RunEnd)) for event in events):
             # Shielded: a run that is cancelled now has paid for its attempt all the same.
             await asyncio.shield(asyncio.wrap_future(self._submit(lambda: self._scribe.flush(run_id))))
             if self._scribe.wants_tidying and not self._closed:

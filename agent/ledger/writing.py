@@ -13,7 +13,7 @@ from curveroute.agent.ledger.tables import ATTEMPTS, DECISIONS, RUNS, VERDICTS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from sqlalchemy import ColumnElement, Connection, Executable, ScalarSelect, Table, Update
+    from sqlalchemy import ColumnElement, Connection, Delete, Executable, ScalarSelect, Table, Update
 
     from curveroute.agent.ledger.encode import Operation, Values, Write
 
@@ -57,6 +57,7 @@ def statements(dialect: str) -> Mapping[Operation, Executable]:
     return {
         "start": _insert_once(dialect, RUNS, "run_id"),
         "attempt": _insert_once(dialect, ATTEMPTS, "attempt_id", seq=_next_seq()),
+        "landed": _delete_attempt(),
         "verdict": VERDICTS.insert().inline(),
         "decision": DECISIONS.insert().inline(),
         "finish": _update_run(),
@@ -73,6 +74,11 @@ def _insert_once(dialect: str, table: Table, key: str, **computed: ColumnElement
 def _next_seq() -> ScalarSelect[int]:
     last = func.coalesce(func.max(ATTEMPTS.c.seq), 0)
     return select(last + 1).where(ATTEMPTS.c.run_id == bindparam("run_id")).scalar_subquery()
+
+
+def _delete_attempt() -> Delete:
+    own = ATTEMPTS.c.run_id == bindparam("key_run_id")
+    return ATTEMPTS.delete().where(ATTEMPTS.c.attempt_id == bindparam("key_attempt_id"), own)
 
 
 def _update_run() -> Update:

@@ -6,13 +6,13 @@ config. A name that nobody knows is an error, because it would be a setting that
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from curveroute.agent.errors import SettingError
 from curveroute.agent.types import Form, Tool, Toolbox
+from curveroute.configurable import meant, settings_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,12 +25,6 @@ SETTINGS = (
 CONFIGURABLES = frozenset({*SETTINGS, "pool", "model", "max_tokens"})
 _FORM = ("tools", "tool_choice", "parallel_tool_calls", "response_format", "strict")
 _CALL = frozenset({*CONFIGURABLES, *_FORM, "stream"})
-_OTHERS = frozenset(
-    {"thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map", "session_id", "user_id", "conversation_id"}
-    | {"run_id", "assistant_id", "graph_id", "ls_agent_type"}
-)
-_OTHERS_BEGIN = ("__", "langgraph_", "x-")
-_INSIDE_A_GRAPH = "__pregel_"
 _CHOICES = {True: "required", False: "none", None: "auto"}
 
 
@@ -54,15 +48,7 @@ def configured(configurable: Mapping[str, Any], passed_over: Iterable[str]) -> d
         SettingError: a name that is neither a setting nor known to be another's. Inside a graph all other names are
             the graph's.
     """
-    ours = {name: value for name, value in configurable.items() if name in CONFIGURABLES}
-    if any(name.startswith(_INSIDE_A_GRAPH) for name in configurable):
-        return ours
-    known = CONFIGURABLES | _OTHERS | set(passed_over)
-    for name in configurable:
-        if name not in known and not name.startswith(_OTHERS_BEGIN):
-            remedy = "for a name of your own, give it in RouterChat(pass_over=[…])"
-            raise SettingError(f"unknown configurable {name!r}{_meant(name, CONFIGURABLES)}; {remedy}")
-    return ours
+    return settings_in(configurable, CONFIGURABLES, passed_over, "RouterChat")
 
 
 def asked(pool: str, fields: Mapping[str, Any], given: Mapping[str, Any], stop: Sequence[str] | None) -> Asked:
@@ -176,8 +162,12 @@ def _shown(given: object) -> str:
 
 
 def _meant(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    if name == "approve_above_usd":
+        return (
+            " of a chat model: it runs apart from the graph around it, and cannot wait for a person. Use "
+            "graphs.build(router.context), or a Router, in a node of a graph with a checkpointer"
+        )
+    return meant(name, known)
 
 
 Method = Literal["json_schema", "function_calling", "json_mode"]

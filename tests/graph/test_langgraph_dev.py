@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -19,8 +20,9 @@ from curveroute.agent.settings import load_settings
 from curveroute.compose import weights_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from conftest import ModelServer
     from langgraph_sdk.client import SyncLangGraphClient
 
 pytest.importorskip("langgraph_api", reason="needs the extra `serve`")
@@ -41,7 +43,7 @@ KEYS = ("OPENAI_API_KEY", "OPENROUTER_API_KEY", "LANGSMITH_API_KEY", "LANGCHAIN_
 class DevServer:
     """``langgraph dev`` in a process of its own, with a home of its own that shares only the fetched weights."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, config: Path = ROOT / "langgraph.json", **more: str) -> None:
         (folder / "home" / "data").mkdir(parents=True)
         cache = load_settings().cache_dir
         cache.mkdir(parents=True, exist_ok=True)
@@ -52,9 +54,9 @@ class DevServer:
         environment = {name: value for name, value in os.environ.items() if name not in KEYS} | CALM
         command = [str(Path(sys.executable).with_name("langgraph")), "dev", "--no-browser", "--no-reload"]
         self.process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(self.port), "--config", str(ROOT / "langgraph.json")],
+            [*command, "--host", "127.0.0.1", "--port", str(self.port), "--config", str(config)],
             cwd=folder,
-            env=environment | {"CURVEROUTE_HOME": str(folder / "home")},
+            env=environment | {"CURVEROUTE_HOME": str(folder / "home"), **more},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -127,6 +129,7 @@ def test_the_assistant_tells_what_it_takes_and_gives(client: SyncLangGraphClient
     assert set(schemas["input_schema"]["properties"]) == {"messages"}
     assert {"answer", "status", "cost_usd", "attempts"} <= set(schemas["output_schema"]["properties"])
     settings = {"tradeoff", "max_cost_usd", "seconds_usd", "max_error", "policy", "plan", "judge", "allow", "deny"}
+    settings.add("approve_above_usd")
     assert set(schemas["context_schema"]["properties"]) == settings
     drawn = client.assistants.get_graph(assistant["assistant_id"])
     assert {"propose", "plan", "probe", "verify", "escalate", "accept"} <= {node["id"] for node in drawn["nodes"]}
@@ -156,6 +159,111 @@ def test_nothing_blocks_the_servers_loop(server: DevServer) -> None:
     told = "".join(server.log)
     assert "BlockingError" not in told
     assert "Blocking call" not in told
+
+
+SERVED = """
+import os
+
+from curveroute.compose import compose_parts
+from curveroute.graphs import Context, build
+
+graph = build(Context(parts=compose_parts(os.environ["POOL"])))
+"""
+CONTEXT = {"tradeoff": 0.05, "plan": False, "judge": False}
+
+
+@pytest.fixture(scope="module")
+def models(model_servers: Callable[[], ModelServer]) -> ModelServer:
+    return model_servers()
+
+
+@pytest.fixture(scope="module")
+def counted(models: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncLangGraphClient]:
+    """A client of a server whose graph is the user's own."""
+    from langgraph_sdk import get_sync_client
+
+    folder = tmp_path_factory.mktemp("counted")
+    (folder / "served.py").write_text(SERVED)
+    config = folder / "langgraph.json"
+    config.write_text(json.dumps({"dependencies": ["."], "graphs": {"mine": "./served.py:graph"}}))
+    server = DevServer(folder, config, POOL=str(models.pool_file(folder)))
+    try:
+        server.wait()
+        with get_sync_client(url=f"http://127.0.0.1:{server.port}", timeout=120) as made:
+            yield made
+        test_nothing_blocks_the_servers_loop(server)
+    finally:
+        server.stop()
+
+
+class TestCounted:
+    """A graph of the user's own, over a model server that counts what it is asked."""
+
+    @pytest.fixture
+    def thread(self, counted: SyncLangGraphClient, models: ModelServer) -> str:
+        models.asked.clear()
+        return counted.threads.create()["thread_id"]
+
+    def test_a_stream_tells_updates_events_and_the_state(
+        self, counted: SyncLangGraphClient, models: ModelServer, thread: str
+    ) -> None:
+        modes: Any = ["updates", "custom", "values"]
+        parts = list(counted.runs.stream(thread, "mine", input=asking("2 + 2?"), context=CONTEXT, stream_mode=modes))
+        nodes = [name for part in parts if part.event == "updates" for name in part.data]
+        assert nodes[:4] == ["propose", "plan", "probe", "verify"]
+        assert nodes[-1] == "accept"
+        events = [part.data["type"] for part in parts if part.event == "custom"]
+        assert (events[0], events[-1]) == ("candidates", "commit")
+        assert events.count("probe") == len(models.asked) > 1
+        values = [part.data for part in parts if part.event == "values"]
+        assert values[-1]["answer"].startswith("Answer: ")
+        assert len(values[-1]["attempts"]) == len(models.asked)
+        assert counted.threads.get_state(thread)["values"]["cost_usd"] == values[-1]["cost_usd"]
+        steps = [state["next"] for state in counted.threads.get_history(thread, limit=100)]
+        assert steps[0] == []
+        assert ["propose"] in steps
+
+    def test_an_assistant_of_ones_own_keeps_its_settings(
+        self, counted: SyncLangGraphClient, models: ModelServer, thread: str
+    ) -> None:
+        made = counted.assistants.create("mine", context={**CONTEXT, "allow": ["small"]}, name="thrifty")
+        output = counted.runs.wait(thread, made["assistant_id"], input=asking("2 + 2?"))
+        assert isinstance(output, dict)
+        assert {model for model, _ in models.asked} == {"small"}
+        assert output["answer"].startswith("Answer: small")
+
+    def test_a_run_waits_for_a_person_and_is_resumed(
+        self, counted: SyncLangGraphClient, models: ModelServer, thread: str
+    ) -> None:
+        context = {**CONTEXT, "approve_above_usd": 0.0}
+        output = counted.runs.wait(thread, "mine", input=asking("2 + 2?"), context=context)
+        assert isinstance(output, dict)
+        (asked,) = output["__interrupt__"]
+        assert asked["value"]["kind"] == "approval"
+        assert asked["value"]["arms"][0]["worst_usd"] > 0
+        assert models.asked == []
+        assert counted.threads.get(thread)["status"] == "interrupted"
+        assert counted.threads.get_state(thread)["next"] == ["approve"]
+        parts = list(
+            counted.runs.stream(
+                thread, "mine", command={"resume": 1.0}, context=context, stream_mode=["values", "custom"]
+            )
+        )
+        assert parts[-1].data["answer"].startswith("Answer: ")
+        assert len(set(models.asked)) == len(models.asked) == len(parts[-1].data["attempts"])
+        assert counted.threads.get(thread)["status"] == "idle"
+
+    def test_a_refused_run_ends_in_words_and_its_thread_goes_on(
+        self, counted: SyncLangGraphClient, models: ModelServer, thread: str
+    ) -> None:
+        context = {**CONTEXT, "approve_above_usd": 0.0}
+        counted.runs.wait(thread, "mine", input=asking("2 + 2?"), context=context)
+        with pytest.raises(Exception, match="ApprovalRefused"):
+            counted.runs.wait(thread, "mine", command={"resume": False}, context=context)
+        assert models.asked == []
+        output = counted.runs.wait(thread, "mine", input=asking("3 + 3?"), context=CONTEXT)
+        assert isinstance(output, dict)
+        assert len(output["attempts"]) == len(models.asked) > 1
 
 
 @pytest.mark.local
