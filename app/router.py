@@ -7,7 +7,6 @@ callbacks and streams look the same however it is embedded.
 from __future__ import annotations
 
 import asyncio
-import uuid
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -16,11 +15,11 @@ from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
 
 from curveroute.agent.errors import AllArmsFailed, CapTooSmall, LedgerError, QueryError, SettingError
 from curveroute.agent.ledger.events import RunEnd
-from curveroute.agent.types import RunId
 from curveroute.compose import compose_parts
 from curveroute.graphs.context import Context, Parts
 from curveroute.graphs.conversation import conversation_of
 from curveroute.graphs.graph import build
+from curveroute.graphs.run_ids import new_run_id, trace_id_of
 from curveroute.portal import PORTAL
 from curveroute.route import Route
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from curveroute.agent.embed.seam import Embedder
     from curveroute.agent.ledger import LedgerPort
     from curveroute.agent.settings import Settings
+    from curveroute.agent.types import RunId
     from curveroute.agent.verify.found import Check, Verifier
     from curveroute.graphs.conversation import Given
     from curveroute.graphs.events import RunEvent
@@ -141,7 +141,7 @@ class Router(Runnable[Any, Route]):
         """
         state, context = {"messages": conversation_of(input)}, self._context(overrides)
         async with _closed(context):
-            output = await self.graph.ainvoke(cast("Any", state), config=config, context=context)
+            output = await self.graph.ainvoke(cast("Any", state), config=_traced(config, context), context=context)
         return _whole(Route.from_output(output))
 
     def stream(
@@ -190,7 +190,7 @@ class Router(Runnable[Any, Route]):
         state, context = {"messages": conversation_of(input)}, self._context(overrides)
         output: dict[str, Any] = {}
         stream = self.graph.astream(
-            cast("Any", state), config=config, context=context, stream_mode=["custom", "values"]
+            cast("Any", state), config=_traced(config, context), context=context, stream_mode=["custom", "values"]
         )
         # A reader who leaves ends the run.
         async with _closed(context), aclosing(cast("AsyncGenerator[Any, None]", stream)) as chunks:
@@ -226,7 +226,7 @@ class Router(Runnable[Any, Route]):
         await self.aclose()
 
     def _context(self, overrides: dict[str, Any]) -> Context:
-        return replace(context_with(self.context, overrides), run_id=RunId(uuid.uuid4().hex))
+        return replace(context_with(self.context, overrides), run_id=new_run_id())
 
 
 def context_with(context: Context, overrides: dict[str, Any]) -> Context:
@@ -242,6 +242,13 @@ def context_with(context: Context, overrides: dict[str, Any]) -> Context:
     if unknown:
         raise SettingError(f"unknown setting(s) {', '.join(unknown)}; a run can override: {', '.join(sorted(known))}")
     return replace(context, **overrides) if overrides else context
+
+
+def _traced(config: RunnableConfig | None, context: Context) -> RunnableConfig:
+    """The config with a name for the run in traces that tells the ledger's, unless the caller gave one."""
+    given: RunnableConfig = config or {}
+    trace_id = trace_id_of(context.run_id or "")
+    return given if given.get("run_id") or trace_id is None else {**given, "run_id": trace_id}
 
 
 @asynccontextmanager

@@ -5,7 +5,6 @@ Invariant: an attempt is in the ledger before the graph moves on.
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -25,8 +24,10 @@ from curveroute.agent.verify.form import check_form
 from curveroute.graphs.context import Context, Parts
 from curveroute.graphs.conversation import conversation_of
 from curveroute.graphs.events import emit
+from curveroute.graphs.model_runs import traced_chat
+from curveroute.graphs.run_ids import new_run_id
 from curveroute.graphs.state import Output, ProbeInput, State, Update
-from curveroute.graphs.traces import trace_decision
+from curveroute.graphs.traces import trace_decision, trace_end
 
 if TYPE_CHECKING:
     from curveroute.agent.ledger.events import Event
@@ -54,7 +55,7 @@ class Nodes:
         arms = with_room(allowed, query.form)
         vector = (await parts.embedder.embed([query.text]))[0] if parts.outlooker.needs_embedding else None
         candidates = parts.outlooker.estimates(vector, query, arms, context.tradeoff)
-        run_id = context.run_id or RunId(uuid.uuid4().hex)
+        run_id = context.run_id or new_run_id()
         start = RunStart(
             run_id,
             parts.pool.name,
@@ -86,7 +87,7 @@ class Nodes:
         elif context.plan:
             plan, asked = await make_plan(
                 parts.pool,
-                parts.chat,
+                traced_chat(parts.chat, parts.pool),
                 state["query"],
                 candidates,
                 tradeoff=context.tradeoff,
@@ -120,7 +121,8 @@ class Nodes:
             return {"attempts": _by_id(before)}
         ask = replace(ask, reserve_usd=ask.reserve_usd - spent_usd(before))
         told, keep = on_token if state["live"] else None, _keeper(parts, state["run_id"])
-        attempts = await ask_arm(parts.pool, parts.chat, state["query"], ask, on_token=told, keep=keep)
+        chat = traced_chat(parts.chat, parts.pool)
+        attempts = await ask_arm(parts.pool, chat, state["query"], ask, on_token=told, keep=keep)
         await parts.ledger.record(state["run_id"], *_made(parts, attempts))
         return {"attempts": _by_id((*before, *attempts))}
 
@@ -175,6 +177,7 @@ class Nodes:
             candidates=state["candidates"],
         )
         await parts.ledger.finish_run(state["run_id"], end)
+        trace_end(parts.pool.name, end, attempts, decision)
         emit(
             runtime,
             {
@@ -205,7 +208,7 @@ class Nodes:
 def _panel(parts: Parts, run_id: RunId) -> Panel:
     return Panel(
         parts.pool,
-        parts.chat,
+        traced_chat(parts.chat, parts.pool),
         parts.outlooker,
         parts.ledger.made,
         parts.embedder,
