@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
 from curveroute.agent.errors import MissingExtra, SettingError
+from curveroute.counted import CountedOnce
 from curveroute.graphs.langsmith_feedback import Feedback, send_later
 from curveroute.graphs.outbox import OUTBOX
 from curveroute.graphs.run_ids import trace_id_of
@@ -98,7 +99,7 @@ def open_telemetry(
     resource = resources.Resource.create({"service.name": "curveroute", "openinference.project.name": project})
     provider = sdk.TracerProvider(resource=resource)
     sent = exporter.OTLPSpanExporter(endpoint=endpoint, headers=dict(headers) if headers else None)
-    provider.add_span_processor(export.BatchSpanProcessor(sent))
+    provider.add_span_processor(export.BatchSpanProcessor(CountedOnce(sent)))
     one = instrumentor.LangChainInstrumentor()
     if one.is_instrumented_by_opentelemetry:
         one.uninstrument()
