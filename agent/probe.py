@@ -152,6 +152,8 @@ async def _ask(
         form.schema,
         form.toolbox,
         form.stop,
+        ask.attempt_id,
+        ask.role,
     )
     purse = _Purse(
         lambda count: pool.worst_case_usd(ask.arm, bounds.input_tokens * count, bounds.output_tokens * count),

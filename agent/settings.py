@@ -5,6 +5,9 @@
 | ``CURVEROUTE_HOME`` | one folder for weights, ledger and caches | the platform's cache and data folders |
 | ``CURVEROUTE_LEDGER`` | SQLAlchemy URL of the ledger | SQLite file in the data folder |
 | ``CURVEROUTE_OFFLINE`` | ``1`` forbids downloads | off |
+| ``CURVEROUTE_HIDE_CONTENTS`` | ``1`` tells traces nothing of what was asked and answered | off |
+
+Whoever hides inputs or outputs from LangSmith or OpenInference by their own variables has asked for the same.
 
 Keys of hosted models are read by the name that the pool gives (``key_env``), at the moment they are needed.
 """
@@ -19,6 +22,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_TRUE = frozenset({"1", "true", "yes"})
+_HIDE = (
+    "CURVEROUTE_HIDE_CONTENTS",
+    *(f"{tool}_HIDE_{what}" for tool in ("LANGSMITH", "LANGCHAIN", "OPENINFERENCE") for what in ("INPUTS", "OUTPUTS")),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +52,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     env = os.environ if environ is None else environ
     cache_dir, data_dir = _folders(env.get("CURVEROUTE_HOME", ""))
     ledger_url = env.get("CURVEROUTE_LEDGER", "") or _sqlite_url(data_dir / "ledger.sqlite")
-    offline = env.get("CURVEROUTE_OFFLINE", "").lower() in {"1", "true", "yes"}
+    offline = env.get("CURVEROUTE_OFFLINE", "").lower() in _TRUE
     return Settings(cache_dir=cache_dir, data_dir=data_dir, ledger_url=ledger_url, offline=offline)
 
 
@@ -51,6 +60,12 @@ def read_secret(name: str, environ: Mapping[str, str] | None = None) -> str | No
     """The value of the key variable ``name``, or ``None`` when it is unset or blank."""
     env = os.environ if environ is None else environ
     return env.get(name, "").strip() or None
+
+
+def hides_contents(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether traces are to be told nothing that was asked, answered, or said of an answer."""
+    env = os.environ if environ is None else environ
+    return any(env.get(name, "").lower() in _TRUE for name in _HIDE)
 
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:

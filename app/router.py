@@ -7,7 +7,6 @@ callbacks and streams look the same however it is embedded.
 from __future__ import annotations
 
 import asyncio
-import uuid
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -17,12 +16,12 @@ from langgraph.errors import GraphBubbleUp
 
 from curveroute.agent.errors import AllArmsFailed, CapTooSmall, LedgerError, QueryError, SettingError
 from curveroute.agent.ledger.events import RunEnd
-from curveroute.agent.types import RunId
 from curveroute.compose import compose_parts
 from curveroute.configurable import settings_in
 from curveroute.graphs.context import Context, Parts
 from curveroute.graphs.conversation import conversation_of
 from curveroute.graphs.graph import build
+from curveroute.graphs.run_ids import new_run_id, trace_id_of
 from curveroute.portal import PORTAL
 from curveroute.route import Route
 
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from curveroute.agent.embed.seam import Embedder
     from curveroute.agent.ledger import LedgerPort
     from curveroute.agent.settings import Settings
+    from curveroute.agent.types import RunId
     from curveroute.agent.verify.found import Check, Verifier
     from curveroute.graphs.conversation import Given
     from curveroute.graphs.events import RunEvent
@@ -160,7 +160,7 @@ class Router(Runnable[Any, Route]):
         """
         state, context = {"messages": conversation_of(input)}, self._context(config, overrides)
         async with _closed(context):
-            output = await self.graph.ainvoke(cast("Any", state), config=config, context=context)
+            output = await self.graph.ainvoke(cast("Any", state), config=_traced(config, context), context=context)
         return _whole(Route.from_output(output))
 
     def stream(
@@ -209,7 +209,7 @@ class Router(Runnable[Any, Route]):
         state, context = {"messages": conversation_of(input)}, self._context(config, overrides)
         output: dict[str, Any] = {}
         stream = self.graph.astream(
-            cast("Any", state), config=config, context=context, stream_mode=["custom", "values"]
+            cast("Any", state), config=_traced(config, context), context=context, stream_mode=["custom", "values"]
         )
         # A reader who leaves ends the run.
         async with _closed(context), aclosing(cast("AsyncGenerator[Any, None]", stream)) as chunks:
@@ -270,7 +270,7 @@ class Router(Runnable[Any, Route]):
     def _context(self, config: RunnableConfig | None, overrides: dict[str, Any]) -> Context:
         configurable = ensure_config(config).get("configurable") or {}
         given = settings_in(configurable, _CONFIGURABLES, (*_OF_THE_CHAT, *self.pass_over), "Router")
-        return replace(context_with(self.context, {**given, **overrides}), run_id=RunId(uuid.uuid4().hex))
+        return replace(context_with(self.context, {**given, **overrides}), run_id=new_run_id())
 
 
 def context_with(context: Context, overrides: dict[str, Any]) -> Context:
@@ -284,6 +284,13 @@ def context_with(context: Context, overrides: dict[str, Any]) -> Context:
         known = ", ".join(sorted([*SETTINGS, "form"]))
         raise SettingError(f"unknown setting(s) {', '.join(unknown)}; a run can override: {known}")
     return replace(context, **overrides) if overrides else context
+
+
+def _traced(config: RunnableConfig | None, context: Context) -> RunnableConfig:
+    """The config with a name for the run in traces that tells the ledger's, unless the caller gave one."""
+    given: RunnableConfig = config or {}
+    trace_id = trace_id_of(context.run_id or "")
+    return given if given.get("run_id") or trace_id is None else {**given, "run_id": trace_id}
 
 
 @asynccontextmanager

@@ -15,6 +15,8 @@ from curveroute.agent.chat.noted import NotedChat
 from curveroute.agent.ledger.events import CallLanded, CallSent, Totals, note_id
 from curveroute.agent.step import spent_usd
 from curveroute.agent.types import Attempt, AttemptId, RunId
+from curveroute.graphs.model_runs import traced_chat
+from curveroute.graphs.run_ids import new_run_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +44,7 @@ def run_id_of(runtime: Runtime[Context], context: Context) -> RunId:
     """
     here = runtime.execution_info
     if here is None or not is_kept():
-        return RunId(uuid.uuid4().hex)
+        return new_run_id()
     settings = replace(context, parts=None)
     return RunId(uuid.uuid5(_NAMESPACE, f"{here.thread_id} {here.checkpoint_ns} {here.checkpoint_id} {settings}").hex)
 
@@ -72,20 +74,21 @@ def totals_of(attempts: Sequence[Attempt]) -> Totals | None:
 
 
 def noted_chat(parts: Parts, run_id: RunId, number: int = 1) -> Chat:
-    """The chat seam, with a note in the ledger before each call where the run may be taken up again.
+    """The chat seam, told to tracers, with a note in the ledger before each call where the run may be taken up again.
 
     Args:
         parts: chat seam, ledger and prices.
         run_id: of the run.
         number: of this try of the same call, from 1.
     """
+    chat = traced_chat(parts.chat, parts.pool)
     if not is_kept():
-        return parts.chat
+        return chat
 
     async def note(attempt: Attempt) -> None:
         await parts.ledger.record(run_id, CallSent(attempt, parts.pool.prices(attempt.arm.model)))
 
-    return NotedChat(parts.chat, note, number)
+    return NotedChat(chat, note, number)
 
 
 def landed(attempt_ids: Sequence[AttemptId], number: int = 1) -> list[Event]:

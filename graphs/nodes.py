@@ -29,7 +29,7 @@ from curveroute.graphs.events import emit
 from curveroute.graphs.keeping import is_kept, landed, made_before, noted_chat, notes_among, run_id_of, totals_of
 from curveroute.graphs.restored import checked
 from curveroute.graphs.state import Output, ProbeInput, State, Update
-from curveroute.graphs.traces import trace_decision
+from curveroute.graphs.traces import trace_decision, trace_end
 
 if TYPE_CHECKING:
     from curveroute.agent.ledger.events import Event
@@ -245,6 +245,7 @@ class Nodes:
             candidates=state["candidates"],
         )
         await parts.ledger.finish_run(state["run_id"], end)
+        trace_end(parts.pool.name, end, attempts, decision)
         emit(
             runtime,
             {

@@ -7,13 +7,23 @@ server says it used. A seam never resends a request that may already have been s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from curveroute.agent.types import Arm, FinishReason, JsonObject, Message, Toolbox, ToolCall, Usage
+    from curveroute.agent.types import (
+        Arm,
+        AttemptId,
+        FinishReason,
+        JsonObject,
+        Message,
+        Role,
+        Toolbox,
+        ToolCall,
+        Usage,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +40,8 @@ class Call:
         schema: a JSON schema that the answer must satisfy.
         toolbox: tools that the model may or must call.
         stop: texts at which the answer ends.
+        attempt_id: how ledger and traces name it; the same request is the same under any name.
+        role: what it is asked for.
     """
 
     arm: Arm
@@ -41,6 +53,8 @@ class Call:
     schema: JsonObject | None = None
     toolbox: Toolbox | None = None
     stop: tuple[str, ...] = ()
+    attempt_id: AttemptId | None = field(default=None, compare=False)
+    role: Role | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

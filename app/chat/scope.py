@@ -6,12 +6,12 @@ model would write on for nobody. Both are known here before anything is made.
 
 from __future__ import annotations
 
-import uuid
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from langchain_core.callbacks import CallbackManager
 from langchain_core.runnables import ensure_config
+from langchain_core.utils.uuid import uuid7
 
 from curveroute.chat.listeners import Listeners
 
@@ -35,7 +35,7 @@ class Scope:
 
     def __init__(self, config: RunnableConfig | None, own: Any) -> None:  # noqa: ANN401 - LangChain's own union
         whole = ensure_config(config)
-        run_id = whole.get("run_id") or uuid.uuid4()
+        run_id = whole.get("run_id") or uuid7()
         # Configured once and handed on, so that a tracer from the environment is one, and knows both runs.
         manager = CallbackManager.configure(whole.get("callbacks"))
         both = CallbackManager.configure(manager, own)
