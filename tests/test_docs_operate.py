@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from curveroute.agent.escalate import _ENDED, _WHY_NOT
+from curveroute.agent.escalate import _WHY_NOT
 from curveroute.agent.ledger import Ledger, RunEnd, RunStart, VerdictGiven
 from curveroute.agent.settings import load_settings
 from curveroute.agent.types import Arm, Attempt, AttemptId, Decision, ModelId, RunId, Usage, Verdict
@@ -43,7 +43,9 @@ def test_every_setting_of_the_environment_is_told_and_no_other() -> None:
 
 
 def test_every_reason_against_an_arm_is_told_and_no_other() -> None:
-    assert set(rows_after("reasons", CHOICES)) == {*_WHY_NOT, _ENDED} - {""}
+    ended = "the run had ended"
+    assert f'"{ended}"' in (ROOT / "agent" / "escalate.py").read_text("utf-8")
+    assert set(rows_after("reasons", CHOICES)) == {*_WHY_NOT, ended} - {""}
 
 
 async def _write(ledger: Ledger, run_id: RunId) -> None:
