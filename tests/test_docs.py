@@ -91,6 +91,13 @@ def test_links_lead_somewhere(page: str) -> None:
     assert list(lost(ROOT / page)) == []
 
 
+@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs").glob("*.md") if path.stem != "index"))
+def test_the_map_leads_to_every_page(page: str) -> None:
+    links = LINK.findall((ROOT / "docs" / "index.md").read_text("utf-8"))
+    assert page in {place for place, _ in links}
+    assert f": {page}\n" in (ROOT / "mkdocs.yml").read_text("utf-8")
+
+
 def lost(page: Path) -> Iterator[str]:
     """The links of a page to files that are not there, and to headings that a page has not."""
     for place, anchor in LINK.findall(page.read_text("utf-8")):
