@@ -6,7 +6,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 Q ?= A train leaves at 14:10 and arrives at 16:45. How many minutes does the trip take?
 ASK_FLAGS ?= --tradeoff 0.1 --explain
 
-.PHONY: ask test lint bench phoenix lock clean
+.PHONY: ask test lint bench docs phoenix lock clean
 
 ask: export QUESTION = $(value Q)
 ask: $(VENV)/.ask  ## answer Q="…" with real models on this machine, and show how it came about
@@ -27,12 +27,15 @@ bench: $(VENV)/.dev  ## speed, as ratios in one run; JSON on standard output
 phoenix: $(VENV)/.dev  ## a traced run in a real viewer, read back and seen in a browser (installs both)
 	@.ci/phoenix
 
+docs: $(VENV)/.dev  ## the site, in site/: these pages, and the reference from docstrings
+	$(BIN)/mkdocs build --strict --quiet
+
 lock:  ## pin the versions that CI uses (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 -o requirements.lock \
 		--no-emit-index-url --no-header --no-annotate --upgrade
 
 clean:  ## remove what was built; fetched weights and the ledger stay
-	rm -rf $(VENV) .tools build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .langgraph_api
+	rm -rf $(VENV) .tools build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .langgraph_api
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -48,5 +51,5 @@ $(VENV)/.ask: $(VENV)/bin/python pyproject.toml requirements.lock
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml requirements.lock
 	@echo "installing curveroute and its development tools into $(VENV) …"
-	@$(PIP_INSTALL) -e ".[all,dev]"
+	@$(PIP_INSTALL) -e ".[all,dev,docs]"
 	@touch $@ $(VENV)/.ask

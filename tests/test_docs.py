@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PAGES = [
     path.relative_to(ROOT).as_posix()
-    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
 ]
 BLOCK = re.compile(r"(?:^<!-- *(\S[^>]*?) *-->\n+)?^```(bash|sh|python|toml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#]+)")
+LINK = re.compile(r"\]\((?!https?://|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)")
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
 MARKS = ("run", "local", "no-run")
 OPERATORS = {"|", "||", "&&", ";", ">", ">>", "<", "&", "2>"}
 
@@ -86,8 +88,30 @@ def test_a_block_runs_with_real_models(block: Block, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page: str) -> None:
-    links = LINK.findall((ROOT / page).read_text("utf-8"))
-    assert [link for link in links if not ((ROOT / page).parent / link).exists()] == []
+    assert list(lost(ROOT / page)) == []
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs").glob("*.md") if path.stem != "index"))
+def test_the_map_leads_to_every_page(page: str) -> None:
+    links = LINK.findall((ROOT / "docs" / "index.md").read_text("utf-8"))
+    assert page in {place for place, _ in links}
+    assert f": {page}\n" in (ROOT / "mkdocs.yml").read_text("utf-8")
+
+
+def lost(page: Path) -> Iterator[str]:
+    """The links of a page to files that are not there, and to headings that a page has not."""
+    for place, anchor in LINK.findall(page.read_text("utf-8")):
+        target = page.parent / place if place else page
+        if not target.exists():
+            yield place
+        elif anchor and anchor not in anchors(target.read_text("utf-8")):
+            yield f"{place}#{anchor}"
+
+
+def anchors(text: str) -> set[str]:
+    """What a page's headings are called in links: as code hosts do, which is what the site does to plain words."""
+    words = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in HEADING.findall(FENCE.sub("", text))]
+    return {word.replace(" ", "-") for word in words}
 
 
 def check(block: Block) -> None:
@@ -201,3 +225,13 @@ def test_what_is_right_passes_and_what_is_wrong_does_not(tmp_path: Path) -> None
         check(Block("page:1", "no-run", "python", "def"))
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
         execute(Block("page:1", "", "python", "1 / 0"), tmp_path, {})
+
+
+def test_lost_links_are_found(tmp_path: Path) -> None:
+    (tmp_path / "other.md").write_text("# One `thing`, told\n```bash\n# no heading\n```\n")
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# Here\n[a](other.md) [b](other.md#one-thing-told) [c](#here) [d](https://example.com/x) "
+        "[e](gone.md) [f](other.md#no-heading) [g](#there) [h](gone.md#here)"
+    )
+    assert list(lost(page)) == ["gone.md", "other.md#no-heading", "#there", "gone.md"]

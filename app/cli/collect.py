@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import argparse
 
     from curveroute.agent.bench.collect import Job, Progress
+    from curveroute.agent.bench.tasks import Task
     from curveroute.agent.ledger import Ledger
     from curveroute.agent.pool import Pool
 
@@ -21,6 +22,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--name", default=None, help="name of the collection; the same name resumes (default: the pool's)"
     )
     parser.add_argument("--out", type=Path, required=True, help="curve table to write (.parquet, .csv, .jsonl)")
+    parser.add_argument(
+        "--questions", type=Path, default=None, metavar="FILE", help="JSON lines of your own questions, and no others"
+    )
     parser.add_argument("--per-family", type=int, default=20, help="generated tasks of each family (default: 20)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the generated tasks (default: 0)")
     parser.add_argument("--samples", type=int, default=1, help="answers to each task and arm (default: 1)")
@@ -33,7 +37,6 @@ def run(options: argparse.Namespace) -> int:
     """Collect what is missing, then write the table from the ledger."""
     from curveroute.agent.bench.collect import done_jobs, graded_rows, missing_jobs, spread
     from curveroute.agent.bench.table import check_writable, write_table
-    from curveroute.agent.bench.tasks import collection_tasks
     from curveroute.agent.ledger import Ledger
     from curveroute.agent.pool import load_pool
     from curveroute.cli.checks import at_least
@@ -43,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         at_least(name, getattr(options, name), lowest)
     check_writable(options.out)
     pool = load_pool(options.pool)
-    tasks = collection_tasks(options.per_family, options.seed)
+    tasks = _tasks(options)
     if options.limit is not None:
         at_least("limit", options.limit, 1)
         tasks = spread(tasks, options.limit)
@@ -64,6 +67,24 @@ def run(options: argparse.Namespace) -> int:
         f"{progress.spent_usd:.6f} USD; {len(rows)} rows in {options.out}"
     )
     return 0 if progress.failed == 0 else 1
+
+
+def _tasks(options: argparse.Namespace) -> list[Task]:
+    from curveroute.agent.bench.tasks import collection_tasks, parse_questions
+    from curveroute.agent.errors import TableError
+
+    if options.questions is None:
+        return collection_tasks(options.per_family, options.seed)
+    try:
+        text = options.questions.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TableError(
+            f"the questions in {options.questions} cannot be read ({error}): give a file of JSON lines"
+        ) from error
+    tasks = parse_questions(text, str(options.questions))
+    if not tasks:
+        raise TableError(f"{options.questions} holds no questions: write one JSON object a line")
+    return tasks
 
 
 async def _collect(pool: Pool, ledger: Ledger, collection: str, jobs: list[Job], concurrency: int) -> Progress:

@@ -165,3 +165,43 @@ def test_a_collection_that_was_done_is_never_lost_to_a_bad_path(cli: Cli, pool: 
     Path("file").write_text("a file")
     assert "cannot write" in cli("collect", "--pool", pool, "--out", "file/table.csv", *FEWER).complaint
     assert models.asked == []
+
+
+MINE = (
+    '{"query_id": "q1", "query": "Who wrote Faust?", "task": "books", "reference": "Goethe", "kind": "text", '
+    '"grader": "contains", "accept": ["Johann Wolfgang von Goethe"]}\n'
+    '{"query_id": "q2", "query": "What is 6 x 7?", "task": "sums", "reference": "42", "kind": "number", '
+    '"grader": "number"}\n'
+)
+
+
+def test_questions_of_ones_own_are_collected_and_no_others(cli: Cli, pool: str, models: FakeModels) -> None:
+    Path("mine.jsonl").write_text(MINE)
+    models.reply = lambda asked: "Answer: Goethe" if "Faust" in asked.question else "Answer: 41"
+    ran = cli("collect", "--pool", pool, "--questions", "mine.jsonl", "--out", "mine.csv")
+    assert ran.status == 0
+    rows = read_table(Path("mine.csv"))
+    assert {(row.query_id, row.task, row.quality) for row in rows} == {("q1", "books", 1.0), ("q2", "sums", 0.0)}
+    assert len(rows) == 2 * ARMS
+    assert {asked.question for asked in models.asked} == {"Who wrote Faust?", "What is 6 x 7?"}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "cannot be read"),
+        ("", "holds no questions"),
+        ("not JSON", "mine.jsonl, line 1: not JSON"),
+        (MINE + MINE, "mine.jsonl, line 3: query_id 'q1' occurs twice"),
+        (MINE.replace('"number"}', '"guess"}'), "mine.jsonl, line 2: grader 'guess' is none of exact"),
+    ],
+)
+def test_questions_with_a_fault_are_refused_before_anyone_is_asked(
+    cli: Cli, pool: str, models: FakeModels, text: str | None, why: str
+) -> None:
+    if text is not None:
+        Path("mine.jsonl").write_text(text)
+    ran = cli("collect", "--pool", pool, "--questions", "mine.jsonl", "--out", "mine.csv")
+    assert ran.status == 2
+    assert why in ran.complaint
+    assert models.asked == []
