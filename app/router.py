@@ -10,7 +10,7 @@ import asyncio
 import uuid
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
 
@@ -30,13 +30,21 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from curveroute.agent.embed.seam import Embedder
-    from curveroute.agent.ledger import LedgerPort
+    from curveroute.agent.ledger import FeedbackRecord, LedgerPort
     from curveroute.agent.settings import Settings
     from curveroute.agent.verify.found import Check, Verifier
     from curveroute.graphs.conversation import Given
     from curveroute.graphs.events import RunEvent
 
 _LONGEST_REASON = 300
+
+
+class FeedbackListener(Protocol):
+    """Told of all feedback that a router takes, once the ledger has it: where a trace gets its scores from."""
+
+    async def heard(self, given: FeedbackRecord) -> None:
+        """Pass it on. It must not raise for what its own receiver does: the feedback is kept all the same."""
+        ...
 
 
 class Router(Runnable[Any, Route]):
@@ -49,6 +57,7 @@ class Router(Runnable[Any, Route]):
     def __init__(self, context: Context) -> None:
         self.context = context
         self.graph = build().compile(name="curveroute")
+        self.feedback_listeners: list[FeedbackListener] = []
 
     @classmethod
     def from_pool(  # noqa: PLR0913  (every argument has a default)
@@ -200,6 +209,28 @@ class Router(Runnable[Any, Route]):
                 else:
                     output = cast("dict[str, Any]", chunk)
         yield _whole(Route.from_output(output))
+
+    def feedback(self, run_id: str, score: float, comment: str = "", *, source: str = "user") -> FeedbackRecord:
+        """Say how good a run's answer was; see :meth:`afeedback`."""
+        return PORTAL.call(self.afeedback(run_id, score, comment, source=source))
+
+    async def afeedback(self, run_id: str, score: float, comment: str = "", *, source: str = "user") -> FeedbackRecord:
+        """Say how good a run's answer was: the ledger keeps it, and ``curveroute learn`` learns from it.
+
+        Args:
+            run_id: ``route.run_id``, or the beginning of it.
+            score: from 0 (useless) to 1 (just right).
+            comment: in the user's words.
+            source: who says it. Of several by one source the last counts; sources are averaged.
+
+        Raises:
+            SettingError: a score outside [0, 1], or a comment or source that is too long.
+            LedgerError: no such run, or one without an answer.
+        """
+        given = await self.parts.ledger.give_feedback(run_id, score, comment, source)
+        for listener in self.feedback_listeners:
+            await listener.heard(given)
+        return given
 
     def close(self) -> None:
         """Close connections, stop the local servers that this router started, and close the ledger."""

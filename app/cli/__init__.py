@@ -27,6 +27,7 @@ _COMMANDS = {
     "calibrate": "turn a predictor's scores into probabilities, and say what can be promised",
     "onboard": "add a model to a fitted predictor from few answers",
     "evaluate": "compare routers on recorded answers",
+    "feedback": "say how good a run's answer was",
     "runs": "list, show, verify and re-decide the runs in the ledger",
     "pools": "list the shipped pools, or show one",
 }
