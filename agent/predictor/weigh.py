@@ -4,8 +4,8 @@ Every new score is predicted twice, by the heads as they are and by heads that l
 folds; queries of the same text stay together; how much the training is believed is chosen without the fold). Learning
 is refused unless the squared error falls by more than its standard error. That alone does not keep random scores out:
 they pull the heads towards their own mean, and look better for it. So the scores must also go with what is predicted of
-them unseen, by two and a half standard errors of the covariance, and their mean alone, one number for all, must not
-predict them better by more than luck: what goes with nothing teaches nothing.
+them unseen more than they do when they are dealt out anew among the queries (a permutation test, at one in a hundred),
+and their mean alone, one number for all, must not predict them better by more than luck.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 BELIEFS = (10.0, 3.0, 1.0, 0.3, 0.1)
 FOLDS = 5
 NEAR = 0.5  # standard errors behind the best within which believing the training more is as good
-FIRM = 2.5  # standard errors by which scores must go with what is predicted of them
+DEALS = 199  # how often the scores are dealt out anew
+MOST_LUCK = 0.01  # share of the deals that may go with predictions as well as the scores as they were given
 EDGE = 1e-6
 
 
@@ -82,13 +83,13 @@ class Weighed:
     Attributes:
         heads: the heads as they are, against those that learned.
         one_number: the mean score, against those that learned.
-        told: covariance of the scores with what those that learned predict of them, in standard errors.
+        luck: share of deals of the same scores to other queries that go as well with what is predicted of them.
         belief: in the training, to learn with.
     """
 
     heads: Compared
     one_number: Compared
-    told: float
+    luck: float
     belief: float
 
     @property
@@ -96,7 +97,7 @@ class Weighed:
         """Why the heads must stay as they are; empty where they may learn."""
         if not self.heads.better:
             return "learning would not make the error less by more than luck may"
-        if self.told < FIRM or self.one_number.worse():
+        if self.luck > MOST_LUCK or self.one_number.worse():
             return "the scores go with nothing that the heads read, as random ones would"
         return ""
 
@@ -111,29 +112,34 @@ def weigh(heads: CurveHeads, teacher: Teacher, new: Heard, group: Indices, seed:
         group: (n,) numbers from 0, the same for queries of the same text.
         seed: of the folds.
     """
-    fold = np.random.default_rng(seed).permutation(int(group.max()) + 1)[group] % FOLDS
-    learned = _left_out(heads, teacher, new, fold)  # (n, beliefs)
-    squared = np.square(learned - new.scores[:, None])
-    taken, means = np.empty(len(new)), np.full(len(new), float(new.scores.mean()))
+    rng = np.random.default_rng(seed)
+    fold = rng.permutation(int(group.max()) + 1)[group] % FOLDS
+    unseen = _Unseen(heads, teacher, new, fold)
+    taken, means = unseen.predict(new.scores), np.full(len(new), float(new.scores.mean()))
     for one in range(FOLDS):
         mine = fold == one
-        if mine.any():
-            taken[mine] = learned[mine, _chosen(squared[~mine])]
-            means[mine] = new.scores[~mine].mean() if not mine.all() else means[mine]
+        if mine.any() and not mine.all():
+            means[mine] = new.scores[~mine].mean()
     as_it_is = rise(heads.rising, squash(teacher.now(new)))
     return Weighed(
         compared(as_it_is, taken, new.scores, group),
         compared(means, taken, new.scores, group),
-        _told(taken, new.scores, group),
-        BELIEFS[_chosen(squared)],
+        _luck(unseen, new.scores, group, rng),
+        BELIEFS[_chosen(np.square(unseen.each(new.scores) - new.scores[:, None]))],
     )
 
 
-def _told(predicted: Floats, scores: Floats, group: Indices) -> float:
-    """Covariance in standard errors; rows of one group share their luck."""
-    together = np.bincount(group, weights=(predicted - predicted.mean()) * (scores - scores.mean()))
-    error = float(np.sqrt(np.square(together).sum()))
-    return float(together.sum()) / error if error > 0.0 else 0.0
+def _luck(unseen: _Unseen, scores: Floats, group: Indices, rng: np.random.Generator) -> float:
+    """The scores against the same scores dealt out anew; queries of the same text keep together."""
+    count = np.bincount(group)
+    mean = np.bincount(group, weights=scores) / np.maximum(count, 1)
+    least = _together(unseen.predict(scores), scores)
+    dealt = (np.clip(scores + (rng.permutation(mean) - mean)[group], 0.0, 1.0) for _ in range(DEALS))
+    return (1 + sum(_together(unseen.predict(one), one) >= least for one in dealt)) / (1 + DEALS)
+
+
+def _together(predicted: Floats, scores: Floats) -> float:
+    return float(((predicted - predicted.mean()) * (scores - scores.mean())).mean())
 
 
 def _chosen(squared: Floats) -> int:
@@ -146,20 +152,38 @@ def _chosen(squared: Floats) -> int:
     return int(np.flatnonzero(near)[0])
 
 
-def _left_out(heads: CurveHeads, teacher: Teacher, new: Heard, fold: Indices) -> Floats:
-    """(n, beliefs) qualities of new rows, each without having been learned from."""
-    heard, residual = teacher.rows(new)
-    kernel, old = teacher.kernel(heard), len(heard) - len(new)
-    base = teacher.unlearned(new)
-    found = np.empty((len(new), len(BELIEFS)))
-    for one in range(FOLDS):
-        mine = np.flatnonzero(fold == one)
-        if not mine.size:
-            continue
-        seen = np.concatenate((np.arange(old), old + np.flatnonzero(fold != one)))
-        cross = kernel[np.ix_(old + mine, seen)]
-        values, vectors = np.linalg.eigh(kernel[np.ix_(seen, seen)])
-        along = vectors.T @ residual[seen]
-        duals = vectors @ (along[:, None] / (np.maximum(values, 0.0)[:, None] + np.array(BELIEFS)))
-        found[mine] = base[mine, None] + cross @ duals
-    return rise(heads.rising, squash(found))
+class _Unseen:
+    """What is predicted of new rows, each without having been learned from: linear in their scores, but for the map."""
+
+    def __init__(self, heads: CurveHeads, teacher: Teacher, new: Heard, fold: Indices) -> None:
+        heard, residual = teacher.rows(new)
+        kernel, old = teacher.kernel(heard), len(heard) - len(new)
+        self._rising, self._fold, self._base = heads.rising, fold, teacher.unlearned(new)
+        self._constant = np.repeat(self._base[:, None], len(BELIEFS), axis=1)
+        self._maps = np.zeros((len(BELIEFS), len(new), len(new)))
+        for one in range(FOLDS):
+            mine, others = np.flatnonzero(fold == one), np.flatnonzero(fold != one)
+            if not mine.size:
+                continue
+            seen = np.concatenate((np.arange(old), old + others))
+            values, vectors = np.linalg.eigh(kernel[np.ix_(seen, seen)])
+            cross = kernel[np.ix_(old + mine, seen)] @ vectors
+            for at, belief in enumerate(BELIEFS):
+                found = (cross / (np.maximum(values, 0.0) + belief)) @ vectors.T
+                self._constant[mine, at] += found[:, :old] @ residual[:old]
+                self._maps[at][np.ix_(mine, others)] = found[:, old:]
+
+    def each(self, scores: Floats) -> Floats:
+        """(n, beliefs) qualities, had the rows these scores."""
+        moved = np.stack([one @ (scores - self._base) for one in self._maps], axis=1)
+        return rise(self._rising, squash(self._constant + moved))
+
+    def predict(self, scores: Floats) -> Floats:
+        """(n,) qualities by the belief that is chosen without the fold."""
+        every = self.each(scores)
+        squared, taken = np.square(every - scores[:, None]), np.empty(scores.size)
+        for one in range(FOLDS):
+            mine = self._fold == one
+            if mine.any():
+                taken[mine] = every[mine, _chosen(squared[~mine])]
+        return taken

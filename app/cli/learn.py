@@ -164,8 +164,8 @@ def _tell(came: Relearned, old: Predictor, found: Found) -> None:
         if count:
             print(f"{count} {what}")
     _tell_compared("on feedback not learned from", came.weighed.heads)
-    told, belief = came.weighed.told, came.weighed.belief
-    print(f"  scores go with predictions by {told:.1f} standard errors; the training is believed {belief:g} times")
+    luck, belief = came.weighed.luck, came.weighed.belief
+    print(f"  dealt out at random, {luck:.1%} go as well with predictions; the training is believed {belief:g} times")
     if came.exam is not None:
         _tell_compared("on the table", came.exam)
 
