@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
 from langgraph.errors import GraphBubbleUp
@@ -24,6 +24,7 @@ from curveroute.graphs.graph import build
 from curveroute.graphs.run_ids import new_run_id, trace_id_of
 from curveroute.portal import PORTAL
 from curveroute.route import Route
+from curveroute.tracing import ToLangSmith
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from curveroute.agent.embed.seam import Embedder
-    from curveroute.agent.ledger import LedgerPort
+    from curveroute.agent.ledger import FeedbackRecord, LedgerPort
     from curveroute.agent.settings import Settings
     from curveroute.agent.types import RunId
     from curveroute.agent.verify.found import Check, Verifier
@@ -50,6 +51,14 @@ _OF_THE_CHAT = ("pool", "model", "max_tokens")  # settings of a RouterChat in th
 _LONGEST_REASON = 300
 
 
+class FeedbackListener(Protocol):
+    """Told of all feedback that a router takes, once the ledger has it: where a trace gets its scores from."""
+
+    async def heard(self, given: FeedbackRecord) -> None:
+        """Pass it on. It must not raise for what its own receiver does: the feedback is kept all the same."""
+        ...
+
+
 class Router(Runnable[Any, Route]):
     """Routes queries over one pool. Make one with :meth:`from_pool`; close it, or use it as a context manager.
 
@@ -62,6 +71,7 @@ class Router(Runnable[Any, Route]):
         self.context = context
         self.pass_over = tuple(pass_over)
         self.graph = build().compile(name="curveroute")
+        self.feedback_listeners: list[FeedbackListener] = [ToLangSmith()]
 
     @classmethod
     def from_pool(  # noqa: PLR0913  (every argument has a default)
@@ -242,6 +252,28 @@ class Router(Runnable[Any, Route]):
         from curveroute.tool import tool_of
 
         return tool_of(self, args_schema, name, description, arg_types)
+
+    def feedback(self, run_id: str, score: float, comment: str = "", *, source: str = "user") -> FeedbackRecord:
+        """Say how good a run's answer was; see :meth:`afeedback`."""
+        return PORTAL.call(self.afeedback(run_id, score, comment, source=source))
+
+    async def afeedback(self, run_id: str, score: float, comment: str = "", *, source: str = "user") -> FeedbackRecord:
+        """Say how good a run's answer was: the ledger keeps it, and ``curveroute learn`` learns from it.
+
+        Args:
+            run_id: ``route.run_id``, or the beginning of it.
+            score: from 0 (useless) to 1 (just right).
+            comment: in the user's words.
+            source: who says it. Of several by one source the last counts; sources are averaged.
+
+        Raises:
+            SettingError: a score outside [0, 1], or a comment or source that is too long.
+            LedgerError: no such run, or one without an answer.
+        """
+        given = await self.parts.ledger.give_feedback(run_id, score, comment, source)
+        for listener in self.feedback_listeners:
+            await listener.heard(given)
+        return given
 
     def close(self) -> None:
         """Close connections, stop the local servers that this router started, and close the ledger."""

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from langsmith import Client
     from opentelemetry.sdk.trace import TracerProvider
 
-__all__ = ["flush", "open_telemetry", "send_feedback", "trace_id_of"]
+    from curveroute.agent.ledger import FeedbackRecord
+
+__all__ = ["ToLangSmith", "flush", "open_telemetry", "send_feedback", "trace_id_of"]
 
 USER_KEY = "user"
 _LONGEST_WAIT_S = 10.0
@@ -65,6 +67,14 @@ def send_feedback(
         return False
     said = Feedback(target, None, key, score, comment, source="api")
     return send_later(client or get_client(), project or get_tracer_project() or "default", said)
+
+
+class ToLangSmith:
+    """Passes on to LangSmith what users say of answers; nothing where tracing is off."""
+
+    async def heard(self, given: FeedbackRecord) -> None:
+        """Send one user's word, in the background."""
+        send_feedback(given.run_id, given.score, given.comment or None)
 
 
 def flush(timeout_s: float = _LONGEST_WAIT_S) -> bool:

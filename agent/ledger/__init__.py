@@ -1,4 +1,4 @@
-"""The ledger: the store of runs, attempts, verdicts and decisions, which can check itself.
+"""The ledger: the store of runs, attempts, verdicts, decisions and feedback, which can check itself.
 
 ``Ledger`` is loaded when it is asked for, because the database libraries take most of a second.
 """
@@ -28,8 +28,10 @@ from curveroute.agent.ledger.records import (
     CollectedKey,
     DecisionRecord,
     Disagreement,
+    FeedbackRecord,
     RunRecord,
     RunStatus,
+    ScoredRun,
     VerdictRecord,
     VerifyReport,
 )
@@ -47,6 +49,7 @@ __all__ = [
     "DecisionRecord",
     "Disagreement",
     "Event",
+    "FeedbackRecord",
     "Kind",
     "Ledger",
     "LedgerPort",
@@ -57,6 +60,7 @@ __all__ = [
     "RunSettings",
     "RunStart",
     "RunStatus",
+    "ScoredRun",
     "Totals",
     "VerdictGiven",
     "VerdictRecord",

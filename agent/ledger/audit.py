@@ -12,7 +12,7 @@ from curveroute.agent.ledger.encode import sha256
 from curveroute.agent.ledger.events import Totals, attempt_cost
 from curveroute.agent.ledger.reading import find_run, snapshot
 from curveroute.agent.ledger.records import Disagreement, VerifyReport
-from curveroute.agent.ledger.tables import ATTEMPTS, DECISIONS, RUNS, VERDICTS
+from curveroute.agent.ledger.tables import ATTEMPTS, DECISIONS, FEEDBACK, RUNS, VERDICTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,6 +118,8 @@ def _orphans(session: Session) -> Iterator[Disagreement]:
         yield Disagreement(run_id, f"run of decision {number}", run_id, None)
     for number, attempt_id in _without(session, VERDICTS.c.id, VERDICTS.c.attempt_id, ATTEMPTS.c.attempt_id):
         yield Disagreement("", f"attempt of verdict {number}", attempt_id, None)
+    for number, run_id in _without(session, FEEDBACK.c.id, FEEDBACK.c.run_id, RUNS.c.run_id):
+        yield Disagreement(run_id, f"run of feedback {number}", run_id, None)
 
 
 def _without(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from curveroute.agent.ledger.events import Collected, RunSettings, Totals
     from curveroute.agent.types import Arm, Attempt, Decision, Estimate, Flip, JsonObject, JsonValue, Plan, RunId
 
-Operation = Literal["start", "attempt", "landed", "verdict", "decision", "finish", "finish_summed"]
+Operation = Literal["start", "attempt", "landed", "verdict", "decision", "feedback", "finish", "finish_summed"]
 Values: TypeAlias = dict[str, Any]
 
 _LARGEST = 2**63 - 1
@@ -114,7 +114,7 @@ def _attempt(run_id: RunId, event: AttemptMade | CallSent, now: datetime) -> Val
         "cost_usd": _amount("cost_usd", attempt.cost_usd),
         "finish_reason": attempt.finish_reason,
         "latency_s": _finite("latency_s", attempt.latency_s),
-        "error": None if attempt.error is None else _SECRET.sub("[key]", clean(attempt.error)),
+        "error": None if attempt.error is None else masked(attempt.error),
         "confidence": None if attempt.confidence is None else _finite("confidence", attempt.confidence),
         "formed": _formed_json(attempt),
         **_collected_columns(event.collected if isinstance(event, AttemptMade) else None),
@@ -246,6 +246,11 @@ def _estimate_json(estimate: Estimate) -> JsonObject:
         "cost_usd": _finite("cost_usd", estimate.cost_usd),
         "latency_s": _finite("latency_s", estimate.latency_s),
     }
+
+
+def masked(text: str) -> str:
+    """``text`` as ``clean`` gives it, without what looks like a key."""
+    return _SECRET.sub("[key]", clean(text))
 
 
 @overload

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from curveroute.agent.errors import LedgerError
+
 if TYPE_CHECKING:
     from curveroute.agent.ledger.events import Collected, Event, Prices, RunEnd, RunStart
+    from curveroute.agent.ledger.records import FeedbackRecord
     from curveroute.agent.types import Attempt, AttemptId, RunId
 
 
@@ -37,6 +40,10 @@ class LedgerPort(Protocol):
         """The attempt of this id and its lost requests, as far as they were made: a resumed run does not pay again."""
         ...
 
+    async def give_feedback(self, run_id: str, score: float, comment: str = "", source: str = "user") -> FeedbackRecord:
+        """Keep what somebody said of the answer that a run served."""
+        ...
+
     def close(self) -> None:
         """Write what waits and let go of the database."""
         ...
@@ -62,6 +69,20 @@ class NullLedger:
     async def made(self, attempt_id: AttemptId) -> tuple[Attempt, ...]:  # noqa: ARG002
         """Nothing was ever made."""
         return ()
+
+    async def give_feedback(
+        self,
+        run_id: str,
+        score: float,  # noqa: ARG002
+        comment: str = "",  # noqa: ARG002
+        source: str = "user",  # noqa: ARG002
+    ) -> FeedbackRecord:
+        """No run was kept, so nothing can be said of one.
+
+        Raises:
+            LedgerError: always.
+        """
+        raise LedgerError(f"no run {run_id!r}: this router keeps no ledger; give it one to take feedback")
 
     def close(self) -> None:
         """Nothing is held."""

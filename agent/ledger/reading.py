@@ -13,6 +13,7 @@ from sqlmodel import Session, col, select
 from curveroute.agent.errors import LedgerError
 from curveroute.agent.ledger.decode import attempt_record, decision_record, run_record, verdict_record
 from curveroute.agent.ledger.events import MOST_NOTES, note_id
+from curveroute.agent.ledger.heard import read_heard
 from curveroute.agent.ledger.tables import ATTEMPTS, RUNS, AttemptRow, DecisionRow, RunRow, VerdictRow
 from curveroute.agent.types import AttemptId
 
@@ -91,6 +92,7 @@ def read_run(connection: Connection, prefix: str) -> RunRecord:
             attempts=tuple(attempt_record(item, last.get(AttemptId(item.attempt_id))) for item in session.exec(made)),
             verdicts=verdicts,
             decisions=tuple(decision_record(decision) for decision in session.exec(taken)),
+            feedback=read_heard(session, row.run_id),
         )
 
 

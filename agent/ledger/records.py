@@ -46,8 +46,45 @@ class DecisionRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class FeedbackRecord:
+    """What somebody said of the answer that a run served.
+
+    Attributes:
+        score: how good the answer was, from 0 to 1.
+        source: who said it: of several by one source, the last counts.
+    """
+
+    run_id: RunId
+    attempt_id: AttemptId
+    score: float
+    comment: str
+    source: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRun:
+    """A run that feedback was given on, as far as a predictor can learn from it.
+
+    Attributes:
+        pool: the run's.
+        arm: that gave the answer.
+        query_text: what was asked; None where the ledger no longer holds the words that were asked.
+        score: the mean of each source's last score.
+        at: when the last of them was given.
+    """
+
+    run_id: RunId
+    pool: str
+    arm: Arm
+    query_text: str | None
+    score: float
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run as stored. A listing leaves ``attempts``, ``verdicts`` and ``decisions`` empty; ``totals`` it has.
+    """One run as stored. A listing leaves all empty that happened in it; ``totals`` it has.
 
     ``settings`` is None for collections, and for runs that were written before it was kept.
     """
@@ -75,6 +112,7 @@ class RunRecord:
     decisions: tuple[DecisionRecord, ...] = field(default=())
     seconds_usd: float = 0.0
     settings: RunSettings | None = None
+    feedback: tuple[FeedbackRecord, ...] = field(default=())
 
 
 Figure: TypeAlias = float | int | str | None

@@ -15,6 +15,14 @@ from curveroute.agent.errors import LedgerError
 from curveroute.agent.ledger.audit import read_report
 from curveroute.agent.ledger.encode import encode
 from curveroute.agent.ledger.events import AttemptMade, CallSent, RunEnd
+from curveroute.agent.ledger.feedback import (
+    Said,
+    checked_feedback,
+    feedback_record,
+    feedback_write,
+    read_scored,
+    read_served,
+)
 from curveroute.agent.ledger.reading import read_collected, read_collected_rows, read_made, read_run, read_runs
 from curveroute.agent.ledger.scribe import Scribe
 
@@ -25,14 +33,21 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from curveroute.agent.ledger.events import Collected, Event, Kind, Prices, RunStart
-    from curveroute.agent.ledger.records import CollectedKey, RunRecord, RunStatus, VerifyReport
+    from curveroute.agent.ledger.records import (
+        CollectedKey,
+        FeedbackRecord,
+        RunRecord,
+        RunStatus,
+        ScoredRun,
+        VerifyReport,
+    )
     from curveroute.agent.types import Attempt, AttemptId, RunId
 
 T = TypeVar("T")
 
 
 class Ledger:
-    """The store of runs, attempts, verdicts and decisions; made by ``open``, a context manager.
+    """The store of runs, attempts, verdicts, decisions and feedback; made by ``open``, a context manager.
 
     Writing is asynchronous. An attempt, a call about to be sent or the end of a run is safe from a killed process when
     its ``await`` returns; the start, verdicts and decisions go with the next of these, in order, or on ``close``.
@@ -111,6 +126,35 @@ class Ledger:
         return await asyncio.wrap_future(
             self._thread.submit(self._scribe.read, lambda connection: read_made(connection, attempt_id))
         )
+
+    async def give_feedback(self, run_id: str, score: float, comment: str = "", source: str = "user") -> FeedbackRecord:
+        """Keep what somebody said of the answer that a run served; it is safe when the ``await`` returns.
+
+        Args:
+            run_id: of the run, or the only one that begins so.
+            score: from 0 (useless) to 1 (just right).
+            comment: in their words; what looks like a key is masked.
+            source: who says it. Of several by one source the last counts.
+
+        Raises:
+            SettingError: a score outside [0, 1], a comment or a source that is too long.
+            LedgerError: no such run, one without an answer, or a database that cannot be written.
+        """
+        said = checked_feedback(score, comment, source)
+        self._check_open()
+        return await asyncio.shield(asyncio.wrap_future(self._submit(lambda: self._keep_feedback(run_id, said))))
+
+    def _keep_feedback(self, run_id: str, said: Said) -> FeedbackRecord:
+        self._scribe.flush_all()  # the run may have ended a moment ago
+        found = self._scribe.read(lambda connection: read_served(connection, run_id))
+        record = feedback_record(found, said)
+        self._scribe.put(record.run_id, (feedback_write(record),))
+        self._scribe.flush(record.run_id)
+        return record
+
+    def scored_runs(self, pool: str | None = None) -> list[ScoredRun]:
+        """The runs that feedback was given on, in the order of their last feedback; of one pool, or of all."""
+        return self._ask(lambda connection: read_scored(connection, pool))
 
     def runs(self, limit: int = 20, status: RunStatus | None = None, kind: Kind | None = "ask") -> list[RunRecord]:
         """The latest runs, newest first, without what happened in them; ``kind=None`` lists every kind."""

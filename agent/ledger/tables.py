@@ -139,7 +139,23 @@ class DecisionRow(LedgerTable, table=True):
     flips: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
 
 
+class FeedbackRow(LedgerTable, table=True):
+    """What somebody said of the answer that a run served."""
+
+    __tablename__: ClassVar[Any] = "feedback"
+    __table_args__ = (Index("ix_feedback_run_id", "run_id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    run_id: str = Field(foreign_key="runs.run_id")
+    attempt_id: str = Field(foreign_key="attempts.attempt_id")
+    score: float
+    comment: str
+    source: str
+    created_at: datetime = Field(sa_type=UtcDateTime)
+
+
 RUNS: Table = LedgerTable.metadata.tables["runs"]
 ATTEMPTS: Table = LedgerTable.metadata.tables["attempts"]
 VERDICTS: Table = LedgerTable.metadata.tables["verdicts"]
 DECISIONS: Table = LedgerTable.metadata.tables["decisions"]
+FEEDBACK: Table = LedgerTable.metadata.tables["feedback"]

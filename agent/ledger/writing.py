@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from curveroute.agent.errors import LedgerError
-from curveroute.agent.ledger.tables import ATTEMPTS, DECISIONS, RUNS, VERDICTS
+from curveroute.agent.ledger.tables import ATTEMPTS, DECISIONS, FEEDBACK, RUNS, VERDICTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -60,6 +60,7 @@ def statements(dialect: str) -> Mapping[Operation, Executable]:
         "landed": _delete_attempt(),
         "verdict": VERDICTS.insert().inline(),
         "decision": DECISIONS.insert().inline(),
+        "feedback": FEEDBACK.insert().inline(),
         "finish": _update_run(),
         "finish_summed": _update_run().values(_sums()),
     }

@@ -138,6 +138,20 @@ class CurveHeads:
         return np.asarray(ceiling)
 
 
+def shares_of(known: tuple[Arm, ...], arms: Sequence[Arm]) -> Floats:
+    """(n, A) how much of each of A known arms' heads each of n arms' head is; rows sum to 1.
+
+    Raises:
+        PredictorError: an arm whose model has no heads.
+    """
+    curves, shares = _curves(known), np.zeros((len(arms), len(known)))
+    for row, arm in enumerate(arms):
+        low, high, share = _place(arm, curves)
+        shares[row, low] += 1.0 - share
+        shares[row, high] += share
+    return shares
+
+
 def _curves(arms: tuple[Arm, ...]) -> dict[ModelId, list[tuple[float, int]]]:
     """Of each model, its recorded budgets (unlimited as infinity) and where their heads are, by rising budget."""
     curves: dict[ModelId, list[tuple[float, int]]] = {}

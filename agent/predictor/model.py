@@ -20,6 +20,7 @@ from curveroute.agent.predictor.heads import FEWEST_TOKENS, CurveHeads, Predicti
 from curveroute.agent.predictor.ridge import RidgePath
 from curveroute.agent.predictor.rising import NO_MAP, fit_rising, rise
 from curveroute.agent.predictor.shrink import Outcomes, Shrinkage, apart, choose_shrinkage, choose_unshrunk, left_out
+from curveroute.agent.predictor.spread import spread_of
 from curveroute.agent.predictor.squash import squash
 from curveroute.agent.predictor.training import Training, checked, expected_cost, most_tokens_of, smear
 from curveroute.agent.types import PredictorOrigin
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     from curveroute.agent.decide import Floats
     from curveroute.agent.looking.looking import Looking
+    from curveroute.agent.predictor.lessons import Lessons
+    from curveroute.agent.predictor.spread import Spread
     from curveroute.agent.types import Arm
 
 ALPHAS = (100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
@@ -59,6 +62,8 @@ class Predictor:
         data_hash_: of the table it was fitted on, as given.
         looking_: what was learned of looking at answers; None until given.
         origin_: the folder that it was read from; an empty one for what was fitted or changed since.
+        spread_: how the training queries lay; None in predictors that were written before it was kept.
+        lessons_: what was learned from feedback since; None where nothing was.
         loo_quality_: (n, A) leave-one-out quality of the training queries; after ``fit`` only, not stored.
         loo_tokens_: (n, A) leave-one-out output tokens, likewise.
     """
@@ -69,6 +74,8 @@ class Predictor:
     data_hash_: str
     looking_: Looking | None
     origin_: PredictorOrigin
+    spread_: Spread | None = None
+    lessons_: Lessons | None = None
     loo_quality_: Floats
     loo_tokens_: Floats
 
@@ -139,6 +146,8 @@ class Predictor:
         )
         self.metrics_ = _metrics(table, predictions, known)
         self.data_hash_, self.looking_, self.origin_ = data_hash, None, PredictorOrigin()
+        self.spread_ = spread_of(*path.gram(), table.x.shape[0], self.shrinkage_.common_alpha)
+        self.lessons_ = None
         fitted = self.heads_.predict(x)  # has not seen queries without an answer either
         self.loo_quality_, self.loo_tokens_ = fitted.quality, fitted.output_tokens
         self.loo_quality_[table.asked], self.loo_tokens_[table.asked] = predictions, tokens.left_out

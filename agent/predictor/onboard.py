@@ -196,6 +196,8 @@ def _with(predictor: Predictor, heads: CurveHeads, metrics: dict[str, dict[str, 
     carrying.heads_ = heads
     carrying.metrics_ = {**predictor.metrics_, **metrics}
     carrying.origin_ = PredictorOrigin()
+    if predictor.lessons_ is not None:  # the old heads hold them for good; they say nothing of how the new one was made
+        carrying.lessons_ = predictor.lessons_.folded()
     if predictor.looking_ is not None:  # its courses never lead to the new model: the closed form asks it too
         carrying.looking_ = replace(predictor.looking_, courses=())
     for name in ("loo_quality_", "loo_tokens_"):  # of the training queries, which the new model never saw

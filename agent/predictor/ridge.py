@@ -67,6 +67,15 @@ class RidgePath:
         self._groups = [_factorise(self._x, self._y, rows, heads) for rows, heads in _patterns(observed)]
         self.scale = _mean_variance(self._x, self._groups)
 
+    def gram(self) -> tuple[Floats, Floats, Floats]:
+        """Of all rows: their centre (D,), and (D, r) eigenvectors and (r,) eigenvalues of the centred Gram matrix."""
+        whole = next((group for group in self._groups if group.rows.size == self.shape[0]), None)
+        if whole is not None:
+            return whole.centre, whole.directions, whole.spectrum
+        centre = self._x.mean(axis=0)
+        spectrum, directions = _spectrum(self._x, centre)
+        return centre, directions, spectrum
+
     def gcv(self, alphas: Sequence[float]) -> Floats:
         """Each head's penalty with the least generalised cross-validation error (Golub, Heath and Wahba 1979).
 

@@ -23,6 +23,13 @@ from safetensors.numpy import save as save_tensors
 from curveroute.agent.errors import PredictorError
 from curveroute.agent.looking.keep import looking_document, looking_tensors, read_looking
 from curveroute.agent.predictor.heads import CurveHeads
+from curveroute.agent.predictor.keep_lessons import (
+    lessons_document,
+    lessons_tensors,
+    read_lessons,
+    read_spread,
+    spread_document,
+)
 from curveroute.agent.predictor.model import Predictor
 from curveroute.agent.predictor.shrink import Shrinkage
 from curveroute.agent.settings import installed_version
@@ -52,7 +59,8 @@ def save_predictor(predictor: Predictor, folder: str | Path) -> Path:
     target = Path(folder)
     if target.exists() and not _replaceable(target):
         raise PredictorError(f"{target} exists and holds no predictor: choose another folder, or empty it yourself")
-    weights = save_tensors(_tensors(predictor.heads_) | looking_tensors(predictor.looking_))
+    arrays = looking_tensors(predictor.looking_) | lessons_tensors(predictor.spread_, predictor.lessons_)
+    weights = save_tensors(_tensors(predictor.heads_) | arrays)
     document = _document(predictor, weights)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -81,6 +89,8 @@ def load_predictor(folder: str | Path) -> Predictor:
     arms = _arms(source, _entry(source, document, "arms", list))
     predictor = Predictor(embedder=_text(source, document, "embedder"))
     predictor.heads_ = _heads(source, arms, tensors, _number(source, document, "reference_cost_usd"))
+    if predictor.heads_.dimension != _entry(source, document, "dimension", int):
+        _refuse(source, f"its weights have {predictor.heads_.dimension} dimensions, not those of {JSON_NAME}")
     choice = _entry(source, document, "shrinkage", dict)
     predictor.shrinkage_ = _shrinkage(source, choice)
     predictor.metrics_ = _entry(source, document, "metrics", dict)
@@ -88,10 +98,10 @@ def load_predictor(folder: str | Path) -> Predictor:
     predictor.origin_ = PredictorOrigin(str(source.resolve()), _text(source, document, "sha256"))
     try:
         predictor.looking_ = read_looking(document.get("looking"), tensors)
+        predictor.spread_ = read_spread(document.get("spread"), tensors, predictor.heads_.dimension)
+        predictor.lessons_ = read_lessons(document.get("lessons"), tensors, predictor.heads_.dimension)
     except PredictorError as error:
         raise PredictorError(f"the predictor in {source} is damaged: {error}") from error
-    if predictor.heads_.dimension != _entry(source, document, "dimension", int):
-        _refuse(source, f"its weights have {predictor.heads_.dimension} dimensions, not those of {JSON_NAME}")
     return predictor
 
 
@@ -128,6 +138,8 @@ def _document(predictor: Predictor, weights: bytes) -> JsonObject:
         },
         "metrics": {name: dict(values) for name, values in predictor.metrics_.items()},
         "looking": looking_document(predictor.looking_),
+        "spread": spread_document(predictor.spread_),
+        "lessons": lessons_document(predictor.lessons_),
         "data_hash": predictor.data_hash_,
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }

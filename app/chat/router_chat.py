@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 from curveroute.agent.errors import SettingError, StreamBroken
 from curveroute.chat.apart import apart, each_apart
 from curveroute.chat.asked import SETTINGS, Asked, asked, configured
+from curveroute.chat.feedback import TakesFeedback
 from curveroute.chat.listeners import Listeners
 from curveroute.chat.message import PROVIDER, last_chunk, message_of
 from curveroute.chat.routers import Routers
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 _FIELDS = ("pool", *SETTINGS, "max_tokens", "stop", "streaming", "pass_over")
 
 
-class RouterChat(BaseChatModel):
+class RouterChat(TakesFeedback, BaseChatModel):
     """A chat model whose every answer is routed: stands wherever LangChain takes a chat model.
 
     Its settings can be given here, to ``bind``, with a call, or in the ``configurable`` of a config; the later one

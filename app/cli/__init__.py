@@ -27,6 +27,8 @@ _COMMANDS = {
     "calibrate": "turn a predictor's scores into probabilities, and say what can be promised",
     "onboard": "add a model to a fitted predictor from few answers",
     "evaluate": "compare routers on recorded answers",
+    "feedback": "say how good a run's answer was",
+    "learn": "let a predictor learn from feedback, where that makes it better",
     "runs": "list, show, verify and re-decide the runs in the ledger",
     "pools": "list the shipped pools, or show one",
 }

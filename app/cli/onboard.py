@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     at_least("seed", options.seed, 0)
     if options.queries is not None:
         at_least("queries", options.queries, FEWEST_QUERIES)
-    predictor = _predictor(options)
+    predictor = chosen_predictor(options)
     grid = merged(grid_of(read_columns(options.table)))
     new = _columns_of(grid, options.model, options.table)
     check_new(predictor, [grid.arms[column] for column in new])
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     answers = drawn.keep(new)
     enlarged = onboard(
         predictor,
-        _embedded(drawn.texts, embedder),
+        embedded(drawn.texts, embedder),
         answers.quality,
         answers.output_tokens,
         cost_usd=answers.cost_usd,
@@ -65,8 +65,13 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _predictor(options: argparse.Namespace) -> Predictor:
-    """A folder, a shipped predictor's name, or what the pool names."""
+def chosen_predictor(options: argparse.Namespace) -> Predictor:
+    """The predictor that ``--predictor`` or ``--pool`` names: a folder, a shipped one, or what the pool names.
+
+    Raises:
+        SettingError: neither names one.
+        PredictorError: it is missing or damaged.
+    """
     from importlib import resources
 
     from curveroute.agent.errors import SettingError
@@ -111,7 +116,8 @@ def _drawn(grid: Grid, new: Indices, options: argparse.Namespace) -> Grid:
     return grid.take(np.sort(np.random.default_rng(options.seed).permutation(answered)[:wanted]))
 
 
-def _embedded(texts: tuple[str, ...], embedder: Embedder) -> Floats:
+def embedded(texts: tuple[str, ...], embedder: Embedder) -> Floats:
+    """(n, D) embeddings, read from the cache where they are there."""
     import numpy as np
 
     from curveroute.agent.embed.kept import kept_embeddings

@@ -86,6 +86,18 @@ def _show(record: RunRecord) -> None:
     )
     print(harmless(f"\n{record.query_text}\n\n{record.answer or '(no answer)'}"))
     explain(_route(record), record.tradeoff)
+    _tell_feedback(record)
+
+
+def _tell_feedback(record: RunRecord) -> None:
+    if not record.feedback:
+        return
+    from curveroute.agent.ledger.feedback import counted
+
+    print(f"\nfeedback: {counted((one.source, one.score) for one in record.feedback):.2f}")
+    for one in record.feedback:
+        comment = harmless(f": {' '.join(one.comment.split())}" if one.comment else "")
+        print(f"  {one.created_at:%Y-%m-%d %H:%M} UTC  {harmless(one.source)}  {one.score:.2f}{comment}")
 
 
 def _settings(record: RunRecord) -> str:
@@ -150,6 +162,10 @@ def _account(record: RunRecord) -> JsonObject:
         "attempts": [
             {"attempt_id": one.attempt.attempt_id, "text": one.attempt.text, **attempt_account(one.attempt)}
             for one in record.attempts
+        ],
+        "feedback": [
+            {"source": one.source, "score": one.score, "comment": one.comment, "created_at": one.created_at.isoformat()}
+            for one in record.feedback
         ],
     }
 

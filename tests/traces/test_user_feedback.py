@@ -8,10 +8,13 @@ import pytest
 from langsmith import uuid7
 
 from curveroute.agent.errors import SettingError
+from curveroute.agent.ledger import Ledger
 from curveroute.graphs.run_ids import new_run_id, trace_id_of
 from curveroute.tracing import flush, send_feedback
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import House
 
 
@@ -25,6 +28,17 @@ def test_feedback_finds_the_run_by_its_name_in_the_ledger(house: type[House], la
     assert said["run_id"] == root["id"]
     assert (said["score"], said["comment"]) == (1.0, "it is the capital")
     assert said["feedback_source"]["type"] == "api"
+
+
+def test_what_a_router_is_told_reaches_the_trace(house: type[House], langsmith_on: Any, tmp_path: Path) -> None:
+    pool = house.pool()
+    with Ledger.open(f"sqlite:///{tmp_path / 'l.sqlite'}") as ledger:
+        router = house.router(pool, house.recorded(*house.rows(pool)), ledger=ledger)
+        route = router.invoke(house.query)
+        router.feedback(route.run_id, 0.25, "too short")
+    (said,) = [one for one in langsmith_on.settle().feedback.values() if one["key"] == "user"]
+    assert (said["run_id"], said["score"]) == (str(trace_id_of(route.run_id)), 0.25)
+    assert said["comment"] == "too short"
 
 
 def test_feedback_takes_a_traces_own_name_and_another_key(house: type[House], langsmith_on: Any) -> None:
