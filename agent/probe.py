@@ -120,10 +120,12 @@ async def ask_model(
     keep: Keep | None = None,
 ) -> tuple[Attempt, ...]:
     """Like :func:`ask_arm`, with messages and schema of the caller's own: how planner and judge are asked."""
-    return await _ask(pool, chat, query_text, messages, ask, Form(schema=schema), on_token, keep)
+    return await _ask(
+        pool, chat, query_text, messages, ask, Form(schema=schema), on_token, keep, schema_shown=True
+    )
 
 
-async def _ask(
+async def _ask(  # noqa: PLR0913  (two askers share it)
     pool: Pool,
     chat: Chat,
     query_text: str,
@@ -132,6 +134,8 @@ async def _ask(
     form: Form,
     on_token: Callable[[str], None] | None,
     keep: Keep | None,
+    *,
+    schema_shown: bool = False,
 ) -> tuple[Attempt, ...]:
     bounds = _within(pool, ask, messages, form)
     if bounds.cost_usd > ask.reserve_usd:
@@ -148,6 +152,7 @@ async def _ask(
         form.schema,
         form.toolbox,
         form.stop,
+        schema_shown,
     )
     purse = _Purse(
         lambda count: pool.worst_case_usd(ask.arm, bounds.input_tokens * count, bounds.output_tokens * count),

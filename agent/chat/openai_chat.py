@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from curveroute.agent.chat.gathering import Gathered, gather, reply_of
 from curveroute.agent.chat.request import call_body
 from curveroute.agent.chat.retry import RetryPolicy, is_ambiguous, is_mendable, retry_after_s
-from curveroute.agent.chat.tool_schema import read_tool_reply, with_tools_as_schema
+from curveroute.agent.chat.tool_schema import read_tool_reply, with_form_told
 from curveroute.agent.errors import LocalServerError, ModelCallError, WeightsError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Endpoint:
         reuse: keep connections open between requests. llama.cpp's server drops a reused connection now and then, and a
             new one costs nothing on this machine, so its endpoints do not.
         extra_body: further fields of the request.
-        tools_as_schema: describe tools in the prompt and hold the answer to a schema, instead of handing them over.
+        tools_as_schema: tell tools and schema in the prompt, and hold calls to a schema instead of handing tools over.
     """
 
     locate: Callable[[], Awaitable[str]]
@@ -113,7 +113,7 @@ class OpenAIChat:
         if not endpoint.tools_as_schema:
             return await self._complete(endpoint, call, on_token, may_resend)
         silent = call.toolbox is not None  # its words stand inside JSON until it is whole
-        reply = await self._complete(endpoint, with_tools_as_schema(call), None if silent else on_token, may_resend)
+        reply = await self._complete(endpoint, with_form_told(call), None if silent else on_token, may_resend)
         reply = read_tool_reply(call, reply)
         if silent and reply.text and on_token is not None:
             on_token(reply.text)
