@@ -11,7 +11,7 @@ import importlib
 import json
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from curveroute.agent.chat.gathering import Gathered, gather, reply_of
@@ -23,12 +23,12 @@ from curveroute.agent.errors import LocalServerError, ModelCallError, WeightsErr
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from openai import APIConnectionError, AsyncOpenAI
+    from openai import APIConnectionError, AsyncOpenAI, AsyncStream
 
     from curveroute.agent.chat.seam import Call, Reply
     from curveroute.agent.types import JsonValue, ModelId
 
-_CLIENT_MODULES = ("openai", "httpx2", "openai.resources.chat.completions")  # the last for the first request
+_CLIENT_MODULES = ("openai", "httpx2")
 _CONNECT_TIMEOUT_S = 10.0
 # Servers close idle connections after five seconds; a request sent into that moment is lost, so ours are closed before.
 _IDLE_S = 2.0
@@ -163,10 +163,8 @@ class OpenAIChat:
         gathered = Gathered()
         client = await self._client(endpoint)
         try:
-            async with asyncio.timeout(endpoint.timeout_s):
-                stream = await client.chat.completions.create(**_body(endpoint, call))
-                async with stream:
-                    await gather(stream, gathered, on_token)
+            async with asyncio.timeout(endpoint.timeout_s), await _stream(client, endpoint, call) as stream:
+                await gather(stream, gathered, on_token)
         except Exception as error:
             failure = _failure(error, endpoint, client.api_key, streamed=_was_told(gathered, on_token))
             if failure is None:
@@ -264,14 +262,19 @@ async def _revive(revive: Callable[[], Awaitable[None]], lost: int) -> None:
         raise ModelCallError(str(error), lost_tries=lost) from error
 
 
-def _body(endpoint: Endpoint, call: Call) -> dict[str, Any]:
-    from openai import Timeout
+async def _stream(client: AsyncOpenAI, endpoint: Endpoint, call: Call) -> AsyncStream[object]:
+    """The request, sent; its chunks come as plain JSON (see ``gathering``), and its body goes out as it was made."""
+    from openai import AsyncStream, Timeout
 
     body = call_body(call, served_as=endpoint.served_as, limit_field=endpoint.limit_field, logprobs=endpoint.logprobs)
-    body["timeout"] = Timeout(endpoint.timeout_s, connect=min(_CONNECT_TIMEOUT_S, endpoint.timeout_s))
-    if endpoint.extra_body:
-        body["extra_body"] = dict(endpoint.extra_body)
-    return body
+    return await client.post(
+        "/chat/completions",
+        cast_to=object,
+        body={**body, **endpoint.extra_body},
+        options={"timeout": Timeout(endpoint.timeout_s, connect=min(_CONNECT_TIMEOUT_S, endpoint.timeout_s))},
+        stream=True,
+        stream_cls=AsyncStream[object],
+    )
 
 
 def _was_told(gathered: Gathered, on_token: Callable[[str], None] | None) -> bool:
