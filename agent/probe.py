@@ -120,9 +120,7 @@ async def ask_model(
     keep: Keep | None = None,
 ) -> tuple[Attempt, ...]:
     """Like :func:`ask_arm`, with messages and schema of the caller's own: how planner and judge are asked."""
-    return await _ask(
-        pool, chat, query_text, messages, ask, Form(schema=schema), on_token, keep, schema_shown=True
-    )
+    return await _ask(pool, chat, query_text, messages, ask, Form(schema=schema), on_token, keep, schema_shown=True)
 
 
 async def _ask(  # noqa: PLR0913  (two askers share it)
