@@ -5,7 +5,8 @@ table, one a turn; answers, their quality and length are the table's recordings 
 each holds the prompts of a conversation that it has read, from ``CACHE_FROM`` tokens on, and charges a tenth for them.
 The same conversations go through the same chat model twice: as they are, and with the account of who served them taken
 out of the history, so that nothing is known of held prompts. Prints JSON: figures of both for each tradeoff, and what
-the knowledge changes, with 95 % bootstrap intervals over conversations.
+the knowledge changes, with 95 % bootstrap intervals over conversations. Utility is what the rule maximises, of a turn:
+quality and cost in units of the pool, weighed by the tradeoff.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 
     from curveroute.agent.types import Message
 
-CONVERSATIONS, TURNS = 24, 5
-TRADEOFFS = (0.1, 0.3, 0.6)
+CONVERSATIONS, TURNS = 60, 5
+TRADEOFFS = (0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6)
 DOCUMENT_TOKENS = 4000
 CACHE_FROM, DISCOUNT = 1024, 0.1
 RESAMPLES = 2000
@@ -140,10 +141,15 @@ async def walk(chat: RouterChat, providers: Providers, questions: list[str], *, 
 
 async def compare(tradeoff: float, providers: Providers, pool: Pool, talks: list[list[str]]) -> dict[str, Any]:
     predictor = find_predictor(load_pool("local"), None)
-    parts = Parts(pool, providers, default_embedder(), Outlooker(pool, predictor), NullLedger())
+    outlooker = Outlooker(pool, predictor)
+    parts = Parts(pool, providers, default_embedder(), outlooker, NullLedger())
     chat = RouterChat.from_router(Router(Context(tradeoff=tradeoff, plan=False, judge=False, parts=parts)))
     knowing = [await walk(chat, providers, talk, known=True) for talk in talks]
     blind = [await walk(chat, providers, talk, known=False) for talk in talks]
+
+    def utility(walked: Walked) -> float:
+        return (1 - tradeoff) * walked.quality - tradeoff * walked.usd / TURNS / outlooker.reference_cost_usd
+
     return {
         "knowing": figures(knowing),
         "blind": figures(blind),
@@ -153,9 +159,16 @@ async def compare(tradeoff: float, providers: Providers, pool: Pool, talks: list
         ),
         "quality_change": interval(
             [(one.quality, other.quality) for one, other in zip(knowing, blind, strict=True)],
-            lambda pairs: statistics.fmean(one - other for one, other in pairs),
+            gain,
+        ),
+        "utility_change": interval(
+            [(utility(one), utility(other)) for one, other in zip(knowing, blind, strict=True)], gain
         ),
     }
+
+
+def gain(pairs: list[tuple[float, float]]) -> float:
+    return statistics.fmean(one - other for one, other in pairs)
 
 
 def figures(walked: list[Walked]) -> dict[str, Any]:

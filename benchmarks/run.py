@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-NAMES = ("decision", "graph", "looking", "startup")
+NAMES = ("decision", "graph", "looking", "startup", "chat")
 
 
 def figures(name: str) -> dict[str, Any]:

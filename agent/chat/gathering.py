@@ -1,4 +1,8 @@
-"""A reply in the making: what a stream of chunks adds up to, and what was used for it."""
+"""A reply in the making: what a stream of chunks adds up to, and what was used for it.
+
+Chunks are read as the JSON that they are: models of them cost more than all the rest of a call, and not every server
+keeps to them.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,9 @@ from curveroute.agent.chat.tool_schema import new_call_id
 from curveroute.agent.types import FinishReason, ToolCall, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
-    from openai.types import CompletionUsage
-    from openai.types.chat import ChatCompletionChunk
-    from openai.types.chat.chat_completion_chunk import ChoiceDeltaToolCall
+    from curveroute.agent.types import JsonObject
 
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop",
@@ -38,40 +40,47 @@ class Gathered:
     text: list[str] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     finish: FinishReason | None = None
-    usage: CompletionUsage | None = None
+    usage: JsonObject | None = None
     calls: list[ToolCall] = field(default_factory=list)
     places: dict[int, int] = field(default_factory=dict)
 
-    def add_call(self, part: ChoiceDeltaToolCall) -> None:
+    def add_choice(self, choice: JsonObject) -> str:
+        """What one chunk says of the answer; returns the text in it."""
+        delta = _object(choice.get("delta"))
+        for part in _objects(delta.get("tool_calls")):
+            self.add_call(part)
+        for token in _objects(_object(choice.get("logprobs")).get("content")):
+            if isinstance(value := token.get("logprob"), float | int):
+                self.logprobs.append(value)
+        if (finish := choice.get("finish_reason")) is not None:
+            self.finish = _FINISH.get(str(finish), "stop")
+        if piece := _text(delta.get("content")):
+            self.text.append(piece)
+        return piece
+
+    def add_call(self, part: JsonObject) -> None:
         """One piece of a call; a server that numbers nothing sends them one after another, each with its id."""
-        index = part.index if isinstance(part.index, int) else len(self.calls) - (0 if part.id else 1)
+        call_id, index, said = _text(part.get("id")), part.get("index"), _object(part.get("function"))
+        if not isinstance(index, int):
+            index = len(self.calls) - (0 if call_id else 1)
         if index not in self.places:
             self.places[index] = len(self.calls)
-            self.calls.append(ToolCall(call_id=part.id or new_call_id(), name="", arguments=""))
-        call, said = self.calls[self.places[index]], part.function
-        call["name"] += (said.name or "") if said else ""
-        call["arguments"] += (said.arguments or "") if said else ""
+            self.calls.append(ToolCall(call_id=call_id or new_call_id(), name="", arguments=""))
+        call = self.calls[self.places[index]]
+        call["name"] += _text(said.get("name"))
+        call["arguments"] += _text(said.get("arguments"))
 
 
-async def gather(
-    stream: AsyncIterator[ChatCompletionChunk], gathered: Gathered, on_token: Callable[[str], None] | None
-) -> None:
-    """Take in a stream, and tell its text as it comes."""
-    async for chunk in stream:
-        if chunk.usage is not None:
-            gathered.usage = chunk.usage
-        for choice in chunk.choices or ():
-            piece = (choice.delta.content or "") if choice.delta else ""
-            for part in (choice.delta.tool_calls or ()) if choice.delta else ():
-                gathered.add_call(part)
-            if piece:
-                gathered.text.append(piece)
-                if on_token is not None:
-                    on_token(piece)
-            if choice.logprobs is not None and choice.logprobs.content:
-                gathered.logprobs.extend(token.logprob for token in choice.logprobs.content)
-            if choice.finish_reason is not None:
-                gathered.finish = _FINISH.get(choice.finish_reason, "stop")
+async def gather(stream: AsyncIterator[object], gathered: Gathered, on_token: Callable[[str], None] | None) -> None:
+    """Take in a stream of decoded chunks, and tell its text as it comes."""
+    async for read in stream:
+        chunk = _object(read)
+        if isinstance(usage := chunk.get("usage"), dict):
+            gathered.usage = usage
+        for choice in _objects(chunk.get("choices")):
+            piece = gathered.add_choice(choice)
+            if piece and on_token is not None:
+                on_token(piece)
 
 
 def reply_of(call: Call, gathered: Gathered, latency_s: float, lost: int) -> Reply:
@@ -93,14 +102,13 @@ def _usage(call: Call, gathered: Gathered, text: str) -> Usage:
 
     No tokenizer makes more tokens than bytes, and what was hidden (reasoning) ends at the token limit.
     """
-    usage = gathered.usage
+    usage = gathered.usage or {}
     size = sum(len(encodable(message["content"]).encode()) for message in call.messages) + _beside_text(call)
     written = len(text.encode()) + sum(len(one["name"] + one["arguments"]) + _CALL_TOKENS for one in gathered.calls)
     longest = call.max_tokens if gathered.finish == "length" else min(written, call.max_tokens)
-    sent = _count(getattr(usage, "prompt_tokens", None), size)
-    details = getattr(usage, "prompt_tokens_details", None)
-    cached = _count(getattr(details, "cached_tokens", None), 0)
-    return Usage(sent, _count(getattr(usage, "completion_tokens", None), longest), min(cached, sent))
+    sent = _count(usage.get("prompt_tokens"), size)
+    cached = _count(_object(usage.get("prompt_tokens_details")).get("cached_tokens"), 0)
+    return Usage(sent, _count(usage.get("completion_tokens"), longest), min(cached, sent))
 
 
 def _count(given: object, otherwise: int) -> int:
@@ -114,6 +122,18 @@ def _beside_text(call: Call) -> int:
     tools = () if call.toolbox is None else [(one.name, one.description, one.parameters) for one in call.toolbox.tools]
     marks = _TEMPLATE_TOKENS_PER_MESSAGE * len(call.messages) + _CALL_TOKENS * len(tools)
     return marks + images * _IMAGE_TOKENS + sum(len(json.dumps(one)) for one in (said, call.schema, tools) if one)
+
+
+def _object(value: object) -> JsonObject:
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(value: object) -> Iterator[JsonObject]:
+    return (one for one in value if isinstance(one, dict)) if isinstance(value, list) else iter(())
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _joined(pieces: list[str]) -> str:

@@ -11,24 +11,24 @@ import importlib
 import json
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from curveroute.agent.chat.gathering import Gathered, gather, reply_of
 from curveroute.agent.chat.request import call_body
 from curveroute.agent.chat.retry import RetryPolicy, is_ambiguous, is_mendable, retry_after_s
-from curveroute.agent.chat.tool_schema import read_tool_reply, with_tools_as_schema
+from curveroute.agent.chat.tool_schema import read_tool_reply, with_form_told
 from curveroute.agent.errors import LocalServerError, ModelCallError, WeightsError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from openai import APIConnectionError, AsyncOpenAI
+    from openai import APIConnectionError, AsyncOpenAI, AsyncStream
 
     from curveroute.agent.chat.seam import Call, Reply
     from curveroute.agent.types import JsonValue, ModelId
 
-_CLIENT_MODULES = ("openai", "httpx2", "openai.resources.chat.completions")  # the last for the first request
+_CLIENT_MODULES = ("openai", "httpx2")
 _CONNECT_TIMEOUT_S = 10.0
 # Servers close idle connections after five seconds; a request sent into that moment is lost, so ours are closed before.
 _IDLE_S = 2.0
@@ -56,7 +56,7 @@ class Endpoint:
         reuse: keep connections open between requests. llama.cpp's server drops a reused connection now and then, and a
             new one costs nothing on this machine, so its endpoints do not.
         extra_body: further fields of the request.
-        tools_as_schema: describe tools in the prompt and hold the answer to a schema, instead of handing them over.
+        tools_as_schema: tell tools and schema in the prompt, and hold calls to a schema instead of handing tools over.
     """
 
     locate: Callable[[], Awaitable[str]]
@@ -113,7 +113,7 @@ class OpenAIChat:
         if not endpoint.tools_as_schema:
             return await self._complete(endpoint, call, on_token, may_resend)
         silent = call.toolbox is not None  # its words stand inside JSON until it is whole
-        reply = await self._complete(endpoint, with_tools_as_schema(call), None if silent else on_token, may_resend)
+        reply = await self._complete(endpoint, with_form_told(call), None if silent else on_token, may_resend)
         reply = read_tool_reply(call, reply)
         if silent and reply.text and on_token is not None:
             on_token(reply.text)
@@ -163,10 +163,8 @@ class OpenAIChat:
         gathered = Gathered()
         client = await self._client(endpoint)
         try:
-            async with asyncio.timeout(endpoint.timeout_s):
-                stream = await client.chat.completions.create(**_body(endpoint, call))
-                async with stream:
-                    await gather(stream, gathered, on_token)
+            async with asyncio.timeout(endpoint.timeout_s), await _stream(client, endpoint, call) as stream:
+                await gather(stream, gathered, on_token)
         except Exception as error:
             failure = _failure(error, endpoint, client.api_key, streamed=_was_told(gathered, on_token))
             if failure is None:
@@ -264,14 +262,19 @@ async def _revive(revive: Callable[[], Awaitable[None]], lost: int) -> None:
         raise ModelCallError(str(error), lost_tries=lost) from error
 
 
-def _body(endpoint: Endpoint, call: Call) -> dict[str, Any]:
-    from openai import Timeout
+async def _stream(client: AsyncOpenAI, endpoint: Endpoint, call: Call) -> AsyncStream[object]:
+    """The request, sent; its chunks come as plain JSON (see ``gathering``), and its body goes out as it was made."""
+    from openai import AsyncStream, Timeout
 
     body = call_body(call, served_as=endpoint.served_as, limit_field=endpoint.limit_field, logprobs=endpoint.logprobs)
-    body["timeout"] = Timeout(endpoint.timeout_s, connect=min(_CONNECT_TIMEOUT_S, endpoint.timeout_s))
-    if endpoint.extra_body:
-        body["extra_body"] = dict(endpoint.extra_body)
-    return body
+    return await client.post(
+        "/chat/completions",
+        cast_to=object,
+        body={**body, **endpoint.extra_body},
+        options={"timeout": Timeout(endpoint.timeout_s, connect=min(_CONNECT_TIMEOUT_S, endpoint.timeout_s))},
+        stream=True,
+        stream_cls=AsyncStream[object],
+    )
 
 
 def _was_told(gathered: Gathered, on_token: Callable[[str], None] | None) -> bool:

@@ -38,6 +38,7 @@ class Call:
         sample: which of several answers to the same prompt this is; also the seed.
         temperature: sampling temperature; 0 takes the likeliest token.
         schema: a JSON schema that the answer must satisfy.
+        schema_shown: the messages say already what the schema wants.
         toolbox: tools that the model may or must call.
         stop: texts at which the answer ends.
         attempt_id: how ledger and traces name it; the same request is the same under any name.
@@ -53,6 +54,7 @@ class Call:
     schema: JsonObject | None = None
     toolbox: Toolbox | None = None
     stop: tuple[str, ...] = ()
+    schema_shown: bool = False
     attempt_id: AttemptId | None = field(default=None, compare=False)
     role: Role | None = field(default=None, compare=False)
 

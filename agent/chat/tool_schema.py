@@ -1,7 +1,10 @@
-"""Tools for models that do not keep to their template: described in the prompt, called in JSON held to a schema.
+"""Forms for models that must be told them: tools described in the prompt and called in JSON held to a schema.
 
 A small model that is only told how to call a tool writes something like it. Held to a schema token by token, it cannot
 name an unknown tool or leave an argument out. What comes back is read into the same words as an endpoint's own calls.
+
+Local servers hold an answer to its schema without showing it to the model, which then writes on and on into the first
+text that it may: so the schema stands in the prompt, too.
 """
 
 from __future__ import annotations
@@ -28,13 +31,16 @@ _BEGUN_CALLS = re.compile(r'\s*\{\s*"tool_(?:.*?"name"\s*:\s*"([^"]*)"(?:\s*,\s*
 _LONGEST_ESCAPE = len(r"\u00e9\u00e9") + 1
 
 
-def with_tools_as_schema(call: Call) -> Call:
-    """The same call for a model that is given its tools in the prompt; one without tools stays as it is."""
+def with_form_told(call: Call) -> Call:
+    """The same call for a model that is told tools and schema in the prompt; without either it stays as it is."""
     spoken = any(message["role"] == "tool" or message.get("tool_calls") for message in call.messages)
-    if call.toolbox is None:
-        return replace(call, messages=_spoken(call.messages)) if spoken else call
-    schema = calls_schema(call.toolbox, call.schema)
-    return replace(call, messages=_told(_spoken(call.messages), call.toolbox), schema=schema, toolbox=None)
+    messages = _spoken(call.messages) if spoken else call.messages
+    if call.toolbox is not None:
+        told = _with_words(messages, _words_of_tools(call.toolbox, call.schema))
+        return replace(call, messages=told, schema=calls_schema(call.toolbox, call.schema), toolbox=None)
+    if call.schema is not None and not call.schema_shown:
+        messages = _with_words(messages, render("schema", schema=json.dumps(call.schema, ensure_ascii=False)))
+    return replace(call, messages=messages)
 
 
 def read_tool_reply(call: Call, reply: Reply) -> Reply:
@@ -119,14 +125,18 @@ def _object(properties: JsonObject) -> JsonObject:
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
-def _told(messages: tuple[Message, ...], toolbox: Toolbox) -> tuple[Message, ...]:
-    """The messages, with the tools behind the first system message."""
+def _words_of_tools(toolbox: Toolbox, answer: JsonObject | None) -> str:
     tools = "\n".join(
         json.dumps({"name": tool.name, "description": tool.description, "parameters": tool.parameters})
         for tool in toolbox.tools
     )
     how_many = "a tool" if toolbox.parallel is False else "one tool or several"
-    words = render("tools", tools=tools, how_many=how_many, answer="<your answer>")
+    said = "<your answer>" if answer is None else f"<a JSON value of the schema {json.dumps(answer)}>"
+    return render("tools", tools=tools, how_many=how_many, answer=said)
+
+
+def _with_words(messages: tuple[Message, ...], words: str) -> tuple[Message, ...]:
+    """The messages, with words of ours behind the first system message."""
     first, *rest = messages
     if first["role"] != "system":
         return (Message(role="system", content=words), *messages)

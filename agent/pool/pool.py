@@ -34,6 +34,7 @@ _CAPABILITIES: dict[Capability, str] = {
     "logprobs": "tell token probabilities",
 }
 _FORMED_STYLE = "Use at most {tokens} tokens."
+_SCHEMA_FRAME = 128  # characters around a schema that is told in the prompt
 _TOOL_FRAME = 96  # characters around one tool's definition
 _TOOLBOX_FRAME = 512  # and around all of them
 
@@ -219,16 +220,16 @@ def images_in(messages: Sequence[Message]) -> int:
 def form_tokens(form: Form) -> tuple[int, int]:
     """What tools and schema add to a prompt: about how many tokens, and at most how many.
 
-    Tools may go out twice, in the prompt and as a schema that calls must satisfy.
+    Both may go out twice, in the prompt and as a schema that the answer must satisfy.
     """
-    size = 0 if form.schema is None else len(json.dumps(form.schema))
+    size = 0 if form.schema is None else len(json.dumps(form.schema)) + _SCHEMA_FRAME
     if form.toolbox is None:
-        return size // _CHARS_PER_TOKEN, size
+        return size // _CHARS_PER_TOKEN, 2 * size
     tools = sum(
         len(json.dumps(tool.parameters)) + len(tool.name.encode()) + len(tool.description.encode()) + _TOOL_FRAME
         for tool in form.toolbox.tools
     )
-    return (size + tools + _TOOLBOX_FRAME) // _CHARS_PER_TOKEN, size + 2 * (tools + _TOOLBOX_FRAME)
+    return (size + tools + _TOOLBOX_FRAME) // _CHARS_PER_TOKEN, 2 * (size + tools + _TOOLBOX_FRAME)
 
 
 def check_query(query: Query) -> None:

@@ -17,6 +17,7 @@ _CHARS_PER_TOKEN = 3  # JSON has shorter tokens than prose
 _TEXT, _OTHER = 40, 4  # characters of a usual string, and of a number, truth or null
 _CALL = len('{"tool_calls": [{"name": "", "arguments": }]}')
 _MEMBER = len('"": , ')
+_UNTOLD = 2 * (_MEMBER + _OTHER + _TEXT)  # of any object that is asked for: what is in it stands in the question
 _DEEPEST = 6
 
 
@@ -38,10 +39,15 @@ def least_tokens(form: Form) -> int:
     """About how many tokens a sound answer of this form takes at least; 0 for plain words."""
     sizes = []
     if form.schema is not None:
-        sizes.append(_size(form.schema, form.schema, 0))
+        sizes.append(_UNTOLD if _is_any_object(form.schema) else _size(form.schema, form.schema, 0))
     if form.toolbox is not None and form.toolbox.choice != "none":
         sizes.append(_call_size(form.toolbox))
     return max(sizes, default=0) // _CHARS_PER_TOKEN
+
+
+def _is_any_object(schema: JsonObject) -> bool:
+    """Whether a schema says no more than that the answer is an object, as JSON mode does."""
+    return schema.get("type") == "object" and set(schema) <= {"type", "title", "description"}
 
 
 def _call_size(toolbox: Toolbox) -> int:

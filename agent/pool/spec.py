@@ -110,7 +110,8 @@ class ModelSpec(_Strict):
         prior: expected quality by budget, for when no predictor knows this model.
         extra_body: further fields of every request to this model, as its endpoint wants them; none of ``SETTLED``.
         tool_calling: ``"native"`` hands tools to the endpoint; ``"schema"`` describes them in the prompt and holds the
-            answer to a JSON schema of calls, for small models that do not keep to their template.
+            answer to a JSON schema of calls, for small models that do not keep to their template. They are told an
+            answer's schema in the prompt, too.
         image_tokens: what one image is billed as at most; a cap holds as far as this does.
         cache_from: prompts of fewer tokens than this are never held in the provider's cache.
     """

@@ -4,10 +4,10 @@ Answers come from Qwen2.5-Coder-0.5B, the one model of the pool that calls tools
 tokens; SmolLM2-135M answers plain questions beside it. These are skipped by LangChain, each for what the models lack
 and not the chat model:
 
-- ``test_json_mode`` runs; ``test_pdf_inputs``, ``test_audio_inputs``, ``test_pdf_tool_message``,
-  ``test_image_tool_message``, ``test_anthropic_inputs``: OpenAI-compatible endpoints take none of these contents.
-- ``test_image_inputs``: no local model sees images. ``tests/chat/test_images.py`` sends them to a recorded endpoint.
-- ``test_stream_time``: it replays recorded HTTP, which ``benchmarks/chat.py`` measures on a recorded endpoint instead.
+- ``test_image_inputs``: no local model sees images. ``tests/chat/test_tools.py`` hands them to models that do.
+- ``test_pdf_inputs``, ``test_audio_inputs``, ``test_image_tool_message``, ``test_pdf_tool_message``,
+  ``test_anthropic_inputs``: contents that not every OpenAI-compatible endpoint takes; they are refused in words.
+- ``test_stream_time``: it plays recorded HTTP back against the clock; ``benchmarks/chat.py`` measures that.
 """
 
 from __future__ import annotations

@@ -164,6 +164,31 @@ async def test_an_odd_but_legal_stream_is_read(server: OpenAIServer, chat_with: 
     assert (await chat_with().complete(CALL)).text == "yes"
 
 
+NONSENSE: list[Any] = [
+    7,
+    {"choices": 7},
+    {"choices": [7]},
+    {"choices": [{"delta": 7}]},
+    {"choices": [{"delta": {"content": ["no", "text"], "tool_calls": 7}}]},
+    {"choices": [{"delta": {"tool_calls": [7]}, "logprobs": 7}]},
+    {"choices": [{"delta": {}, "logprobs": {"content": [7, {"logprob": "high"}]}}]},
+    {"usage": 7, "choices": []},
+    {"usage": {"prompt_tokens": "many", "completion_tokens": -1, "prompt_tokens_details": 7}, "choices": []},
+]
+
+
+async def test_what_makes_no_sense_in_a_stream_is_passed_over(
+    server: OpenAIServer, chat_with: Callable[..., OpenAIChat]
+) -> None:
+    told: list[str] = []
+    server.acts.append(
+        server.streams(server.piece("ye"), *NONSENSE, server.piece("s"), server.piece(finish="stop"), ended=True)
+    )
+    reply = await chat_with().complete(CALL, on_token=told.append)
+    assert (reply.text, reply.tool_calls, reply.confidence, told) == ("yes", (), None, ["ye", "s"])
+    assert reply.usage.output_tokens == len("yes"), "counted as the most that it may have been"
+
+
 async def test_an_unknown_model_is_a_failed_call(chat_with: Callable[..., OpenAIChat]) -> None:
     with pytest.raises(ModelCallError, match="'other' has no endpoint"):
         await chat_with().complete(replace(CALL, arm=Arm(ModelId("other"), 20)))

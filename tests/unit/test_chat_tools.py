@@ -10,8 +10,9 @@ import jsonschema_rs
 import pytest
 
 from curveroute.agent.chat.seam import Call, Reply
-from curveroute.agent.chat.tool_schema import calls_schema, inlined, read_tool_reply, with_tools_as_schema
-from curveroute.agent.types import Arm, Message, ModelId, Tool, Toolbox, ToolCall, Usage
+from curveroute.agent.chat.tool_schema import calls_schema, inlined, read_tool_reply, with_form_told
+from curveroute.agent.pool.pool import form_tokens, input_tokens_bound
+from curveroute.agent.types import Arm, Form, Message, ModelId, Tool, Toolbox, ToolCall, Usage
 from curveroute.agent.verify.form import calls_fault
 
 if TYPE_CHECKING:
@@ -147,13 +148,46 @@ async def test_without_tools_such_a_model_is_asked_like_any_other(
     assert server.seen[0].body["messages"] == [dict(message) for message in MESSAGES]
 
 
+async def test_a_schema_that_such_a_model_is_held_to_is_told_it(
+    server: OpenAIServer, chat_with: Callable[..., OpenAIChat]
+) -> None:
+    asked = replace(CALL, toolbox=None, schema=NUMBERS)
+    chat = chat_with(tools_as_schema=True)
+    await chat.complete(asked)
+    await chat.complete(replace(asked, schema_shown=True))
+    await chat_with().complete(asked)
+    told, shown, native = (one.body for one in server.seen)
+    for body in (told, shown, native):
+        assert body["response_format"]["json_schema"]["schema"] == NUMBERS
+        assert body["messages"][1:] == [dict(MESSAGES[1])]
+    assert told["messages"][0]["content"].startswith("Be brief.")
+    assert json.dumps(NUMBERS) in told["messages"][0]["content"]
+    assert shown["messages"] == native["messages"] == [dict(message) for message in MESSAGES]
+
+
+def test_a_schema_beside_tools_is_told_with_them() -> None:
+    told = with_form_told(replace(CALL, schema=NUMBERS)).messages
+    assert f'{{"answer": <a JSON value of the schema {json.dumps(NUMBERS)}>}}' in told[0]["content"]
+
+
+@pytest.mark.parametrize("choice", ["auto", "required"])
+@pytest.mark.parametrize("schema", [None, NUMBERS, {"type": "string", "title": "é" * 40}])
+@pytest.mark.parametrize("box", [None, BOX])
+def test_what_is_told_of_a_form_is_reserved_for(box: Toolbox | None, schema: Any, choice: str) -> None:
+    box = None if box is None else replace(box, choice=choice)
+    sent = with_form_told(replace(CALL, toolbox=box, schema=schema))
+    grown = input_tokens_bound(sent.messages) - input_tokens_bound(MESSAGES)
+    held = 0 if sent.schema is None else len(json.dumps(sent.schema))
+    assert grown + held <= form_tokens(Form(toolbox=box, schema=schema))[1]
+
+
 def test_earlier_calls_become_words_for_a_template_that_knows_none() -> None:
     two = (
         *LOOP[:2],
         Message(role="assistant", content="", tool_calls=[CALLED, {**CALLED, "call_id": "c2", "arguments": "{a"}]),
         *(Message(role="tool", content=str(number), tool_call_id=f"c{number}") for number in (1, 2)),
     )
-    sent = with_tools_as_schema(replace(CALL, messages=two, toolbox=None)).messages
+    sent = with_form_told(replace(CALL, messages=two, toolbox=None)).messages
     assert [message["role"] for message in sent] == ["system", "user", "assistant", "user"]
     assert json.loads(sent[2]["content"])["tool_calls"][0] == {"name": "add", "arguments": {"a": 1}}
     assert sent[3]["content"] == "The result of add: 1\nThe result of add: 2"

@@ -138,7 +138,7 @@ async def test_messages_and_schema_of_the_callers_own_are_sent_as_they_are() -> 
     chat, messages = Scripted(), (Message(role="user", content="plan"),)
     schema: Any = {"type": "object"}
     await ask_model(POOL, chat, "asked", messages, ask(role="planner"), schema=schema)
-    assert chat.calls == [Call(ARM, messages, 32, "asked", schema=schema)]
+    assert chat.calls == [Call(ARM, messages, 32, "asked", schema=schema, schema_shown=True)]
 
 
 async def test_a_reserve_below_one_worst_case_is_refused_before_anything_is_sent() -> None:

@@ -33,6 +33,11 @@ def test_a_budget_that_cannot_hold_the_form_is_passed_over() -> None:
     assert budgets(Form(schema={"type": "boolean"})) == [16, 64, 256, None]
 
 
+def test_an_object_of_which_nothing_is_said_holds_something_all_the_same() -> None:
+    assert budgets(Form(schema={"type": "object"})) == [64, 256, None]
+    assert budgets(Form(schema={"type": "object", "properties": {}})) == [16, 64, 256, None]
+
+
 def test_the_limit_of_a_call_passes_over_longer_budgets() -> None:
     assert budgets(Form(max_tokens=100)) == [16, 64, None]
     assert budgets(Form(max_tokens=100, schema=JOKE)) == [64, None]
