@@ -6,7 +6,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 Q ?= A train leaves at 14:10 and arrives at 16:45. How many minutes does the trip take?
 ASK_FLAGS ?= --tradeoff 0.1 --explain
 
-.PHONY: ask test lint bench lock clean
+.PHONY: ask test lint bench notebooks lock clean
 
 ask: export QUESTION = $(value Q)
 ask: $(VENV)/.ask  ## answer Q="…" with real models on this machine, and show how it came about
@@ -23,6 +23,9 @@ lint: $(VENV)/.dev  ## style, types and floors
 
 bench: $(VENV)/.dev  ## speed, as ratios in one run; JSON on standard output
 	@$(BIN)/python benchmarks/run.py
+
+notebooks: $(VENV)/.dev  ## run every notebook; NOTEBOOK_FLAGS=--write keeps the outputs
+	$(BIN)/python notebooks/run.py $(NOTEBOOK_FLAGS)
 
 lock:  ## pin the versions that CI uses (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 -o requirements.lock \
