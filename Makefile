@@ -6,7 +6,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 Q ?= A train leaves at 14:10 and arrives at 16:45. How many minutes does the trip take?
 ASK_FLAGS ?= --tradeoff 0.1 --explain
 
-.PHONY: ask test lint bench docs phoenix lock clean
+.PHONY: ask test lint bench docs notebooks phoenix lock clean
 
 ask: export QUESTION = $(value Q)
 ask: $(VENV)/.ask  ## answer Q="…" with real models on this machine, and show how it came about
@@ -29,6 +29,9 @@ phoenix: $(VENV)/.dev  ## a traced run in a real viewer, read back and seen in a
 
 docs: $(VENV)/.dev  ## the site, in site/: these pages, and the reference from docstrings
 	$(BIN)/mkdocs build --strict --quiet
+
+notebooks: $(VENV)/.dev  ## run every notebook; NOTEBOOK_FLAGS=--write keeps the outputs
+	$(BIN)/python notebooks/run.py $(NOTEBOOK_FLAGS)
 
 lock:  ## pin the versions that CI uses (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 -o requirements.lock \

@@ -115,7 +115,10 @@ async def fetch(weights: Weights, settings: Settings, on_progress: Progress | No
         async with _locked(job):
             if not is_fetched(settings, weights) and not await _adopted(job, weights):
                 if settings.offline:
-                    raise WeightsError(f"{path} is not there and downloads are forbidden: unset CURVEROUTE_OFFLINE")
+                    raise WeightsError(
+                        f"{path} is not there and downloads are forbidden: unset CURVEROUTE_OFFLINE, and run "
+                        "`curveroute models fetch`"
+                    )
                 await _from_any_source(job, weights)
     return path
 
@@ -139,7 +142,10 @@ async def _from_any_source(job: Download, weights: Weights) -> None:
                 return
         job.report(0, notes[-1])
     tried = "; ".join(notes) or "it names none"
-    raise WeightsError(f"no source gave {weights.file} ({tried}): check the network, or put it at {job.path}")
+    raise WeightsError(
+        f"no source gave {weights.file} ({tried}): check the network and run `curveroute models fetch`, or put it "
+        f"at {job.path}"
+    )
 
 
 async def _adopted(job: Download, weights: Weights) -> bool:
