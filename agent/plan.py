@@ -117,17 +117,22 @@ async def make_plan(  # noqa: PLR0913 - whom to ask, what it is worth, and where
     arm = Arm(ModelId(model), PLANNER_BUDGET)
     messages = planning_messages(query, candidates)
     schema = plan_schema(candidates)
-    bounds = request_bounds(pool, arm, messages, Form(schema=schema))
+    bounds = request_bounds(pool, arm, messages, Form(schema=schema, schema_shown=True))
     gain = planning_gain(candidates, tradeoff=tradeoff, reference_cost_usd=reference_cost_usd, lift=lift)
     price = tradeoff * _usual_cost(pool, model, messages) / reference_cost_usd
     if gain <= price:
         return ranking_plan(candidates, f"planning would gain {gain:.3f} and cost {price:.3f}"), ()
-    room = left_usd - _cheapest_answer(pool, query, candidates)
+    room = _beside(left_usd, _cheapest_answer(pool, query, candidates))
     if bounds.cost_usd > room:
         return ranking_plan(candidates, "the cap does not hold the planner's worst case beside an answer's"), ()
     ask = Ask(attempt_id, "planner", arm, reserve_usd=room)
     attempts = await ask_model(pool, chat, query.text, messages, ask, schema=schema, keep=keep)
     return read_plan(attempts[-1], candidates), attempts
+
+
+def _beside(left_usd: float, answer_usd: float) -> float:
+    """What is left beside an answer, whichever way the sums are rounded afterwards."""
+    return left_usd - answer_usd - (2 * math.ulp(left_usd) if math.isfinite(left_usd) else 0.0)
 
 
 def plan_schema(candidates: Sequence[Estimate]) -> JsonObject:

@@ -124,10 +124,11 @@ async def ask_model(
     keep: Keep | None = None,
 ) -> tuple[Attempt, ...]:
     """Like :func:`ask_arm`, with messages and schema of the caller's own: how planner and judge are asked."""
-    return await _ask(pool, chat, query_text, messages, ask, Form(schema=schema), on_token, keep, schema_shown=True)
+    form = Form(schema=schema, schema_shown=True)
+    return await _ask(pool, chat, query_text, messages, ask, form, on_token, keep)
 
 
-async def _ask(  # noqa: PLR0913  (two askers share it)
+async def _ask(
     pool: Pool,
     chat: Chat,
     query_text: str,
@@ -136,8 +137,6 @@ async def _ask(  # noqa: PLR0913  (two askers share it)
     form: Form,
     on_token: Callable[[str], None] | None,
     keep: Keep | None,
-    *,
-    schema_shown: bool = False,
 ) -> tuple[Attempt, ...]:
     bounds = _within(pool, ask, messages, form)
     if bounds.cost_usd > ask.reserve_usd:
@@ -154,7 +153,7 @@ async def _ask(  # noqa: PLR0913  (two askers share it)
         form.schema,
         form.toolbox,
         form.stop,
-        schema_shown,
+        form.schema_shown,
         ask.attempt_id,
         ask.role,
     )

@@ -90,12 +90,14 @@ class Form:
         schema: a JSON schema that the answer's text must satisfy.
         stop: texts at which the answer ends.
         max_tokens: output tokens at most, whatever the arm's budget; none: the budget alone counts.
+        schema_shown: the messages say already what the schema wants, so that no model is told it again.
     """
 
     toolbox: Toolbox | None = None
     schema: JsonObject | None = None
     stop: tuple[str, ...] = ()
     max_tokens: int | None = None
+    schema_shown: bool = False
 
 
 @dataclass(frozen=True, slots=True)

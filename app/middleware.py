@@ -57,6 +57,7 @@ class RouterMiddleware(AgentMiddleware[RouterState, Any, Any]):
     """
 
     state_schema = RouterState
+    """What the agent's thread carries, as LangChain asks for it."""
 
     def __init__(
         self,

@@ -76,7 +76,7 @@ def test_a_block_is_what_it_says(block: Block) -> None:
 
 @pytest.mark.parametrize("block", chosen(local=False))
 def test_a_block_runs(block: Block, tmp_path: Path) -> None:
-    execute(block, tmp_path, {"CURVEROUTE_HOME": str(tmp_path / "home")})
+    execute(block, tmp_path, {"CURVEROUTE_HOME": str(tmp_path / "home"), "CURVEROUTE_LEDGER": ""})
 
 
 @pytest.mark.local

@@ -117,7 +117,7 @@ async def fetch(weights: Weights, settings: Settings, on_progress: Progress | No
                 if settings.offline:
                     raise WeightsError(
                         f"{path} is not there and downloads are forbidden: unset CURVEROUTE_OFFLINE, and run "
-                        "`curveroute models fetch`"
+                        "curveroute models fetch"
                     )
                 await _from_any_source(job, weights)
     return path
@@ -143,7 +143,7 @@ async def _from_any_source(job: Download, weights: Weights) -> None:
         job.report(0, notes[-1])
     tried = "; ".join(notes) or "it names none"
     raise WeightsError(
-        f"no source gave {weights.file} ({tried}): check the network and run `curveroute models fetch`, or put it "
+        f"no source gave {weights.file} ({tried}): check the network and run curveroute models fetch, or put it "
         f"at {job.path}"
     )
 

@@ -220,8 +220,12 @@ def images_in(messages: Sequence[Message]) -> int:
 def form_tokens(form: Form) -> tuple[int, int]:
     """What tools and schema add to a prompt: about how many tokens, and at most how many.
 
-    Both may go out twice, in the prompt and as a schema that the answer must satisfy.
+    Both may go out twice, in the prompt and as a schema that the answer must satisfy; what the prompt shows
+    already goes out once.
     """
+    if form.schema is not None and form.schema_shown and form.toolbox is None:
+        size = len(json.dumps(form.schema))
+        return size // _CHARS_PER_TOKEN, size
     size = 0 if form.schema is None else len(json.dumps(form.schema)) + _SCHEMA_FRAME
     if form.toolbox is None:
         return size // _CHARS_PER_TOKEN, 2 * size

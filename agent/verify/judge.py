@@ -171,7 +171,7 @@ def _requests(
         orders = ((attempt, rival), (rival, attempt))
         prompts, schema = [comparison_messages(query, a, b, criteria) for a, b in orders], _schema(PAIR)
     return tuple(
-        _Request(messages, schema, request_bounds(pool, arm, messages, Form(schema=schema)).cost_usd)
+        _Request(messages, schema, request_bounds(pool, arm, messages, Form(schema=schema, schema_shown=True)).cost_usd)
         for messages in prompts
     )
 

@@ -50,7 +50,11 @@ FAULTS: list[tuple[list[str], int, str]] = [
     (["ask", "x", "--trade", "0.5"], 2, "unrecognized arguments: --trade"),
     (["ask", "x", "--predictor", "nowhere"], 2, "nowhere"),
     (["asq", "x"], 2, "did you mean 'ask'?"),
-    (["bogus"], 2, "commands: ask, models, collect, table, train, calibrate, onboard, evaluate, runs, pools"),
+    (
+        ["bogus"],
+        2,
+        "commands: ask, models, collect, table, train, calibrate, onboard, evaluate, feedback, learn, runs, ",
+    ),
     (["--bogus"], 2, "--bogus"),
     (["runs", "show"], 2, "needs a run's id"),
     (["runs", "show", "beef"], 2, "no run 'beef'"),

@@ -180,7 +180,7 @@ def test_a_planner_that_spends_its_all_still_leaves_an_answer(house: type[House]
     pool = house.pool(**SETTINGS)
 
     def dearest(call: Call) -> Any:
-        most = request_bounds(pool, call.arm, call.messages, Form(schema=call.schema))
+        most = request_bounds(pool, call.arm, call.messages, Form(schema=call.schema, schema_shown=call.schema_shown))
         text = "Answer: Lisbon" if call.schema is None else plan
         return Reply(text, Usage(most.input_tokens, most.output_tokens), "stop", 0.1)
 

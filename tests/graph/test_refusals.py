@@ -91,7 +91,7 @@ def test_a_cap_that_is_none(house: type[House], value: Any) -> None:
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"tradeof": 0.5}, "unknown setting.* tradeof; a run can override: allow, deny"),
+        ({"tradeof": 0.5}, "unknown setting.* tradeof; a run can override: allow, approve_above_usd, deny"),
         ({"parts": None}, "unknown setting.* parts"),
         ({"allow": "small"}, "allow is 'small'; give a list"),
         ({"deny": 3}, "deny is 3"),

@@ -206,4 +206,4 @@ def test_without_the_models_a_notebook_says_which_command_fetches_them(tmp_path:
     assert code == 1
     lines = [line for line in said.splitlines() if "downloads are forbidden" in line]
     assert len(lines) == 1
-    assert "`curveroute models fetch`" in lines[0]
+    assert "curveroute models fetch" in lines[0]
