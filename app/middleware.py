@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, NotRequired
 
 from langchain_core.messages import AIMessage
+from langchain_core.runnables import ensure_config
 from langgraph.types import Command
 
 from curveroute.agent.errors import CapTooSmall, MissingExtra, SettingError
@@ -99,7 +100,8 @@ class RouterMiddleware(AgentMiddleware[RouterState, Any, Any]):
     def _routed(self, request: ModelRequest[Any], left: float | None) -> ModelRequest[Any]:
         settings = {**request.model_settings, **(self._per_call(request) if self._per_call else {})}
         if left is not None:
-            cap = settings.get("max_cost_usd", self.model.max_cost_usd)
+            around = ensure_config().get("configurable", {}).get("max_cost_usd", self.model.max_cost_usd)
+            cap = settings.get("max_cost_usd", around)
             settings["max_cost_usd"] = left if cap is None else min(cap, left)
         return request.override(model=self.model, model_settings=settings)
 

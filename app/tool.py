@@ -61,12 +61,15 @@ def tool_of(
             f"the arguments {', '.join(schema.model_fields)} hold no query: name one of them {', '.join(QUERY_KEYS)}"
         )
 
-    async def ask(config: RunnableConfig, **given: Any) -> tuple[str, JsonObject]:  # noqa: ANN401
-        route = await router.ainvoke(given, config)
+    query = next(field for field in schema.model_fields if field in QUERY_KEYS)
+
+    # LangChain hands a plain string over by position, and all else by name.
+    async def ask(*said: str, config: RunnableConfig, **given: Any) -> tuple[str, JsonObject]:  # noqa: ANN401
+        route = await router.ainvoke({query: said[0]} if said else given, config)
         return route.answer, route.to_json()
 
-    def ask_now(config: RunnableConfig, **given: Any) -> tuple[str, JsonObject]:  # noqa: ANN401
-        route = router.invoke(given, config)
+    def ask_now(*said: str, config: RunnableConfig, **given: Any) -> tuple[str, JsonObject]:  # noqa: ANN401
+        route = router.invoke({query: said[0]} if said else given, config)
         return route.answer, route.to_json()
 
     return StructuredTool.from_function(

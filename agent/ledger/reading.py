@@ -112,8 +112,10 @@ def _names(attempt_id: str) -> list[str]:
     return [attempt_id, f"{attempt_id}.lost", f"{attempt_id}.cancelled.lost", *notes]
 
 
-def find_run(session: Session, prefix: str) -> RunRow:
+def find_run(session: Session, prefix: object) -> RunRow:
     """The one run whose id is ``prefix``, or else begins with it."""
+    if not isinstance(prefix, str):
+        raise LedgerError(f"{prefix!r} is no run's id: give the text that Route.run_id is")
     exact = session.get(RunRow, prefix)
     if exact is not None:
         return exact

@@ -46,8 +46,10 @@ def configured(configurable: Mapping[str, Any], passed_over: Iterable[str]) -> d
 
     Raises:
         SettingError: a name that is neither a setting nor known to be another's. Inside a graph all other names are
-            the graph's.
+            the graph's, but for an approval that nobody would be asked for.
     """
+    if (held := configurable.get("approve_above_usd")) is not None and "approve_above_usd" not in passed_over:
+        raise SettingError(f"approve_above_usd is {held!r}, which is no setting{_meant('approve_above_usd', ())}")
     return settings_in(configurable, CONFIGURABLES, passed_over, "RouterChat")
 
 
@@ -70,6 +72,8 @@ def asked(pool: str, fields: Mapping[str, Any], given: Mapping[str, Any], stop: 
             )
     settings = {name: given.get(name, fields[name]) for name in SETTINGS}
     if (model := given.get("model")) is not None:
+        if given.get("allow") and model not in given["allow"]:
+            raise SettingError(f"model {model!r} is not among those allowed: {', '.join(given['allow'])}")
         settings["allow"] = (model,)
     ends = stop if stop is not None else fields["stop"]
     limit = given.get("max_tokens", fields["max_tokens"])
@@ -131,7 +135,7 @@ def schema_of(response_format: object) -> JsonObject | None:
 def _toolbox(given: Mapping[str, Any]) -> Toolbox | None:
     tools = given.get("tools")
     if not tools:
-        if given.get("tool_choice") not in {None, "none", "auto"}:
+        if given.get("tool_choice") not in (None, "none", "auto"):  # a choice may be a dict
             raise SettingError("tool_choice was given without tools; bind tools, or leave it out")
         return None
     read = tuple(_tool(one) for one in tools)

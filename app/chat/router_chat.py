@@ -223,7 +223,11 @@ class RouterChat(TakesFeedback, BaseChatModel):
 
     def _with_config(self, config: RunnableConfig | None, given: dict[str, Any]) -> dict[str, Any]:
         configurable = ensure_config(config).get("configurable") or {}
-        return {**configured(configurable, self.pass_over), **given}
+        found = configured(configurable, self.pass_over)
+        for nearer, farther in (("model", "allow"), ("allow", "model")):  # both say who may be asked
+            if given.get(nearer):
+                found.pop(farther, None)
+        return {**found, **given}
 
     # How an answer is made.
 

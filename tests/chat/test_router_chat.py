@@ -476,3 +476,24 @@ class TestErrors:
 def test_a_tools_answer_without_its_call_is_told(make: Callable[..., RouterChat]) -> None:
     with pytest.raises(QueryError, match="answers the call 'c1', which no assistant message before it makes"):
         make().invoke([HumanMessage("Hi?"), ToolMessage("2", tool_call_id="c1")])
+
+
+def test_of_model_and_allow_the_nearer_one_says_who_is_asked(make: Callable[..., RouterChat]) -> None:
+    chat = make()
+    big = {"configurable": {"model": "big"}}
+    assert chat.invoke("?", big, allow=["small"]).response_metadata["model_name"] == "small"
+    assert chat.bind(allow=["small"]).invoke("?", big).response_metadata["model_name"] == "small"
+    only = {"configurable": {"allow": ["small"]}}
+    assert chat.invoke("?", only, model="big").response_metadata["model_name"] == "big"
+    with pytest.raises(SettingError, match="'big' is not among those allowed: small"):
+        chat.bind(model="big").invoke("?", allow=["small"])
+
+
+def test_an_approval_that_nobody_would_be_asked_for_is_refused(make: Callable[..., RouterChat]) -> None:
+    with pytest.raises(SettingError, match=r"approve_above_usd is 0\.0, which is no setting of a chat model"):
+        make().invoke("?", {"configurable": {"approve_above_usd": 0.0}})
+
+
+def test_a_choice_without_tools_is_refused_in_words(make: Callable[..., RouterChat]) -> None:
+    with pytest.raises(SettingError, match="without tools"):
+        make().invoke("?", tool_choice={"type": "function", "function": {"name": "x"}})

@@ -160,6 +160,13 @@ def test_a_call_never_costs_more_than_the_thread_has_left(router: Router) -> Non
     assert all(call.arm.budget != 256 or call.arm.model == "small" for call in calls_of(router))
 
 
+def test_a_cap_from_the_config_holds_beside_a_budget(router: Router) -> None:
+    capped = {"configurable": {"max_cost_usd": 1e-9}}
+    with pytest.raises(CapTooSmall):
+        agent_of(RouterMiddleware(router)).invoke({**ASKING, "budget_usd": 0.05}, capped)
+    assert calls_of(router) == []
+
+
 def test_a_budget_that_is_used_up_is_told_before_anyone_is_asked(router: Router) -> None:
     agent = agent_of(RouterMiddleware(router))
     with pytest.raises(CapTooSmall, match="budget is used up"):
@@ -197,6 +204,8 @@ async def test_a_tool_takes_other_names_and_arguments_and_refuses_those_without_
     assert (named.name, named.description, set(named.args)) == ("oracle", "Knows.", {"question"})
     assert str(await named.ainvoke({"question": "Who?"})).startswith("It is Who?")
     assert str(router.as_tool(arg_types={"input": str}).invoke({"input": "Who?"})).startswith("It is Who?")
+    assert str(await named.ainvoke("Who?")).startswith("It is Who?")
+    assert str(router.as_tool().invoke("Who?")).startswith("It is Who?")
     with pytest.raises(SettingError, match="hold no query"):
         router.as_tool(arg_types={"topic": str})
 

@@ -55,7 +55,8 @@ def test_a_message_of_another_model_is_refused(router: Router) -> None:
 @pytest.mark.parametrize(
     ("wrong", "complaint"),
     [(lambda run: ("nobody", 1), "no run 'nobody'"), (lambda run: (run, 2), "score is 2.0"),
-     (lambda run: (run, float("nan")), "score is nan")],
+     (lambda run: (run, float("nan")), "score is nan"), (lambda run: (5, 1), "5 is no run's id"),
+     (lambda run: (None, 1), "None is no run's id")],
 )  # fmt: skip
 def test_feedback_that_cannot_be_is_refused_and_told_to_nobody(
     router: Router, wrong: Callable[[str], tuple[Any, Any]], complaint: str
