@@ -6,7 +6,8 @@ the test queries, against the best single model (q*, c*):
 
 - *perfect*: cheap models are asked in order, the best single model last, and a verifier that is never wrong stops at
   the first right answer. Which models, and in which order, is chosen on training queries, at up to c*.
-- *everything*: the best single model and the cheap ones are all asked, whatever it costs, and a jury fitted on training queries gives one answer.
+- *everything*: the best single model and the cheap ones are all asked, whatever it costs, and a jury fitted on
+  training queries gives one answer.
 - *two_stage*: the best cheap models are asked, a regression says how likely their answer and the best model's are
   right, and the best model is asked where that gains most above its price, as often as the cost allows. Models and
   threshold are chosen on the *test* queries: what this family of rules could reach at most; others may do better.
