@@ -30,6 +30,7 @@ from curveroute.agent.types import Message, Query
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from curveroute.agent.embed.seam import Embedder
     from curveroute.agent.ledger.records import RunRecord
     from curveroute.agent.pool import Pool
     from curveroute.agent.propose import Outlooker
@@ -179,17 +180,18 @@ def own_terms(record: RunRecord) -> Terms:
     )
 
 
-async def rethink(record: RunRecord, outlooker: Outlooker, terms: Terms) -> Rethought:
+async def rethink(record: RunRecord, outlooker: Outlooker, terms: Terms, embedder: Embedder | None = None) -> Rethought:
     """Decide a recorded run again, on other terms and on its own.
 
     Args:
         record: a run that ``why_not_rethought`` finds nothing against.
         outlooker: worst cases, covariance and unit of cost of the run's pool.
         terms: tradeoff, cap and policy.
+        embedder: compares answers in free text, as the run's did; by their spelling alone where there is none.
     """
     own, was = own_terms(record), _as_it_was(record)
-    again = await _course(record, outlooker, own)
-    now = again if terms == own else await _course(record, outlooker, terms)
+    again = await _course(record, outlooker, own, embedder)
+    now = again if terms == own else await _course(record, outlooker, terms, embedder)
     return Rethought(record, was, now, reproduced=_gist(again) == _gist(was))
 
 
@@ -211,10 +213,10 @@ def _as_it_was(record: RunRecord) -> Course:
     )
 
 
-async def _course(record: RunRecord, outlooker: Outlooker, terms: Terms) -> Course:
+async def _course(record: RunRecord, outlooker: Outlooker, terms: Terms, embedder: Embedder | None) -> Course:
     """Decide, take what was recorded of the arms chosen, judge, decide again."""
     shelf = _Shelf(record)
-    panel = Panel(outlooker.pool, RecordedChat(()), outlooker, shelf.made, recorded=shelf.words)
+    panel = Panel(outlooker.pool, RecordedChat(()), outlooker, shelf.made, embedder, recorded=shelf.words)
     inquiry, attempts = await _planned(record, panel, terms, shelf.planner)
     decisions: list[Decision] = []
     asked: list[Arm] = []

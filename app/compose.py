@@ -78,7 +78,6 @@ def compose_parts(  # noqa: PLR0913  (every argument but the pool has a default)
     Raises:
         SetupError: a part that cannot be had; the message names it and the remedy.
     """
-    from curveroute.agent.embed import SHIPPED_EMBEDDERS, default_embedder, embedder_by_name
     from curveroute.agent.ledger import Ledger
     from curveroute.agent.pool import load_pool
     from curveroute.agent.propose import Outlooker
@@ -89,8 +88,7 @@ def compose_parts(  # noqa: PLR0913  (every argument but the pool has a default)
     pool.restricted(allow, deny)
     asked = compose_verifiers(verifiers)
     fitted = find_predictor(pool, predictor)
-    shipped = fitted is not None and fitted.embedder in SHIPPED_EMBEDDERS
-    embedder = embedder or (embedder_by_name(fitted.embedder) if fitted and shipped else default_embedder())
+    embedder = embedder or embedder_for(fitted)
     if fitted is not None:
         fitted.check_embedder(embedder.name, embedder.dim)
     servers = _servers_if_local(pool, settings)
@@ -224,3 +222,11 @@ def _key(name: str, model: str) -> str:
 
 
 __all__ = ["compose_chat", "compose_parts", "find_predictor", "load_settings", "weights_of"]
+
+
+def embedder_for(predictor: Predictor | None) -> Embedder:
+    """The shipped embedder that a predictor was fitted with; the default one where it was another's, or is none."""
+    from curveroute.agent.embed import SHIPPED_EMBEDDERS, default_embedder, embedder_by_name
+
+    shipped = predictor is not None and predictor.embedder in SHIPPED_EMBEDDERS
+    return embedder_by_name(predictor.embedder) if predictor and shipped else default_embedder()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from curveroute.agent.embed.seam import Embedder
     from curveroute.agent.ledger import RunRecord, RunSettings
     from curveroute.agent.propose import Outlooker
     from curveroute.agent.rethink import Rethought, Terms
@@ -27,6 +28,7 @@ class Decider:
     """What decides runs of one pool again, and what is to be told of it."""
 
     outlooker: Outlooker
+    embedder: Embedder
     note: str
 
 
@@ -57,7 +59,7 @@ async def decided_again(
             continue
         check_policy(options.policy, found.outlooker)
         terms, note = _terms(record, found.outlooker, options)
-        done.append(await rethink(record, found.outlooker, terms))
+        done.append(await rethink(record, found.outlooker, terms, found.embedder))
         for one in filter(None, (found.note, note)):
             notes[one].append(record.run_id)
     return done, left, notes
@@ -76,11 +78,12 @@ def _decider(pool_name: str, settings: RunSettings | None, options: argparse.Nam
     from curveroute.agent.pool import load_pool
     from curveroute.agent.propose import Outlooker
     from curveroute.cli.own_predictor import own_predictor
+    from curveroute.compose import embedder_for
 
     try:
         pool = load_pool(pool_name)
         found = own_predictor(settings, pool, options.predictor)
-        return Decider(Outlooker(pool, found.predictor), found.note)
+        return Decider(Outlooker(pool, found.predictor), embedder_for(found.predictor), found.note)
     except PredictorError as error:
         if options.predictor:
             raise

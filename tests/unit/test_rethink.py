@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from curveroute.agent.errors import SettingError
@@ -13,11 +14,12 @@ from curveroute.agent.propose import Outlooker
 from curveroute.agent.rethink import Rethought, Terms, check_policy, own_terms, rethink, why_not_rethought
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from conftest import House
 
+    from curveroute.agent.embed.seam import Vectors
     from curveroute.agent.ledger import RunRecord
     from curveroute.agent.pool import Pool
 
@@ -181,3 +183,27 @@ def test_a_policy_that_was_not_learned_is_refused(pool: Pool) -> None:
     check_policy("single", outlooker)
     with pytest.raises(SettingError, match="no learned policy"):
         check_policy("learned", outlooker)
+
+
+async def test_free_text_is_compared_by_its_meaning_as_in_the_run(
+    house: type[House], pool: Pool, ledger: Ledger
+) -> None:
+    class Alike:
+        """Finds that all texts mean the same."""
+
+        name, dim = "alike", 4
+
+        async def embed(self, texts: Sequence[str]) -> Vectors:
+            return np.eye(4, dtype=np.float32)[np.zeros(len(texts), dtype=np.intp)]
+
+    words = {
+        "a": "the long waves of sunlight go under in the water",
+        "b": "water takes the long waves of sunlight away",
+    }
+    chat = house.chat(lambda call: f"Answer: {words.get(call.arm.model, words['a'])}")
+    record = await recorded(house, pool, ledger, chat=chat, embedder=Alike(), tradeoff=0.0)
+    terms, outlooker = own_terms(record), Outlooker(pool, None)
+    heard, spelled = await rethink(record, outlooker, terms, Alike()), await rethink(record, outlooker, terms)
+    assert heard.reproduced
+    assert heard.now.score == heard.was.score
+    assert spelled.now.score != spelled.was.score, "spelling alone tells these texts apart"
