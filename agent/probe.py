@@ -16,7 +16,7 @@ from curveroute.agent.chat.noted import NotedChat
 from curveroute.agent.chat.seam import Call
 from curveroute.agent.errors import CapTooSmall, ModelCallError
 from curveroute.agent.escalate import affordable_tokens
-from curveroute.agent.ledger.events import note_id
+from curveroute.agent.ledger.events import CANCELLED, note_id
 from curveroute.agent.pool.pool import form_tokens, images_in, input_tokens_bound, input_tokens_prior
 from curveroute.agent.types import Arm, Attempt, AttemptId, Form, Message, Query, Role, Usage
 from curveroute.agent.verify.answers import extract_answer
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from curveroute.agent.types import JsonObject
 
 _FREE = Form()
-CANCELLED = ".cancelled.lost"
-"""How the name of a cancelled call's attempt ends; what stands before it is the call's own."""
 Keep: TypeAlias = "Callable[[tuple[Attempt, ...]], Awaitable[None]]"
 """Stores what was paid for by a call that is being cancelled, before the cancellation goes on."""
 

@@ -14,11 +14,19 @@ from langgraph.types import Overwrite, interrupt
 
 from curveroute.agent.approval import PricedArm, allowed_usd, cleared, held, told
 from curveroute.agent.errors import ApprovalRefused, CapTooSmall, SettingError
-from curveroute.agent.ledger.events import MOST_NOTES, AttemptMade, RunEnd, RunSettings, RunStart, VerdictGiven
+from curveroute.agent.ledger.events import (
+    CANCELLED,
+    MOST_NOTES,
+    AttemptMade,
+    RunEnd,
+    RunSettings,
+    RunStart,
+    VerdictGiven,
+)
 from curveroute.agent.plan import make_plan, ranking_plan, read_plan
 from curveroute.agent.pool.pool import check_query
 from curveroute.agent.pool.room import with_room
-from curveroute.agent.probe import CANCELLED, ask_arm
+from curveroute.agent.probe import ask_arm
 from curveroute.agent.review import Panel, review_run
 from curveroute.agent.step import Inquiry, best_attempt, check_knobs, left_usd, next_turn, spent_usd
 from curveroute.agent.types import Attempt, AttemptId, Query, RunId

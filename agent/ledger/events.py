@@ -135,6 +135,7 @@ class RunEnd:
 Event: TypeAlias = RunStart | CallSent | CallLanded | AttemptMade | VerdictGiven | Decision | RunEnd
 
 
+CANCELLED = ".cancelled.lost"  # ends the name of a cancelled call's attempt; the call's own name stands before it
 MOST_NOTES = 9  # one for each process that died over the same call
 
 

@@ -12,7 +12,7 @@ from sqlmodel import Session, col, select
 
 from curveroute.agent.errors import LedgerError
 from curveroute.agent.ledger.decode import attempt_record, decision_record, run_record, verdict_record
-from curveroute.agent.ledger.events import MOST_NOTES, note_id
+from curveroute.agent.ledger.events import CANCELLED, MOST_NOTES, note_id
 from curveroute.agent.ledger.heard import read_heard
 from curveroute.agent.ledger.tables import ATTEMPTS, RUNS, AttemptRow, DecisionRow, RunRow, VerdictRow
 from curveroute.agent.types import AttemptId
@@ -109,7 +109,7 @@ def read_made(connection: Connection, attempt_id: str) -> tuple[Attempt, ...]:
 
 def _names(attempt_id: str) -> list[str]:
     notes = [note_id(AttemptId(attempt_id), number + 1) for number in range(MOST_NOTES)]
-    return [attempt_id, f"{attempt_id}.lost", f"{attempt_id}.cancelled.lost", *notes]
+    return [attempt_id, f"{attempt_id}.lost", f"{attempt_id}{CANCELLED}", *notes]
 
 
 def find_run(session: Session, prefix: object) -> RunRow:

@@ -15,15 +15,16 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import ensure_config
 from pydantic import Field, model_validator
 
-from curveroute.agent.errors import SettingError, StreamBroken
+from curveroute.agent.errors import SettingError
 from curveroute.chat.apart import apart, each_apart
 from curveroute.chat.asked import SETTINGS, Asked, asked, configured
 from curveroute.chat.feedback import TakesFeedback
 from curveroute.chat.listeners import Listeners
-from curveroute.chat.message import PROVIDER, last_chunk, message_of
+from curveroute.chat.message import PROVIDER, message_of
 from curveroute.chat.routers import Routers
 from curveroute.chat.scope import SCOPE, Scope
 from curveroute.chat.structured import structured
+from curveroute.chat.told import Told
 from curveroute.graphs.context import Context
 from curveroute.portal import PORTAL
 from curveroute.route import Route
@@ -279,7 +280,7 @@ class RouterChat(TakesFeedback, BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         scope: Scope | None = kwargs.pop(SCOPE, None)
         listeners = Listeners.of(run_manager) if scope is None else scope.listeners
-        call, told = self._asked(kwargs, stop), _Told()
+        call, told = self._asked(kwargs, stop), Told()
         events = PORTAL.each(_events(self.routers.get(call.pool), messages, call, listeners))
         with closing(events) if scope is None else scope.until_end(events):
             for event in events:
@@ -297,7 +298,7 @@ class RouterChat(TakesFeedback, BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         scope: Scope | None = kwargs.pop(SCOPE, None)
         listeners = Listeners.of(run_manager) if scope is None else scope.listeners
-        call, told = self._asked(kwargs, stop), _Told()
+        call, told = self._asked(kwargs, stop), Told()
         router = await self.routers.aget(call.pool)
         events = _events(router, messages, call, listeners)
         async with aclosing(events) if scope is None else scope.until_end(events):
@@ -391,33 +392,6 @@ class RouterChat(TakesFeedback, BaseChatModel):
         await self.aclose()
 
 
-class _Told:
-    """What a stream has told of the answer, and what is to be told next."""
-
-    def __init__(self) -> None:
-        self.text = ""
-        self.rest = ""
-
-    def chunk_of(self, event: RunEvent | Route) -> ChatGenerationChunk | None:
-        """The chunk that an event makes; none for what is not the answer.
-
-        Raises:
-            StreamBroken: the answer, a part of which was told, will be another.
-        """
-        if isinstance(event, Route):
-            return ChatGenerationChunk(message=last_chunk(event, self.rest))
-        if event["type"] == "token":
-            self.text += event["text"]
-            return ChatGenerationChunk(message=AIMessageChunk(content=event["text"]))
-        if event["type"] == "escalate" and self.text:  # before anyone else is asked, and paid
-            raise _broken(self.text)
-        if event["type"] == "commit":
-            if not event["text"].startswith(self.text):
-                raise _broken(self.text)
-            self.rest = event["text"][len(self.text) :]
-        return None
-
-
 async def _route(router: Router, messages: list[BaseMessage], call: Asked, listeners: Listeners) -> Route:
     return await router.ainvoke(messages, listeners.config(), form=call.form, **call.settings)
 
@@ -430,13 +404,6 @@ def _events(
 
 def _result(route: Route) -> ChatResult:
     return ChatResult(generations=[ChatGeneration(message=message_of(route))])
-
-
-def _broken(text: str) -> StreamBroken:
-    return StreamBroken(
-        f"the answer broke off after {len(text)} characters that were shown already, and no other can take its place; "
-        "ask again, or use invoke, which falls back to another model"
-    )
 
 
 def _endless() -> AssertionError:
