@@ -22,7 +22,7 @@ from curveroute.agent.ledger import Ledger
 from curveroute.agent.ledger.faults import ledger_error
 from curveroute.agent.pool import load_pool
 from curveroute.agent.settings import load_settings
-from curveroute.chat import router_chat, structured
+from curveroute.chat import structured, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,7 +161,7 @@ def no_server(_scene: Scene) -> str:
 
 
 def broken_stream(_scene: Scene) -> str:
-    return str(router_chat._broken("The answer is"))
+    return str(told._broken("The answer is"))
 
 
 def unexpected(scene: Scene) -> str:
