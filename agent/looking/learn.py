@@ -3,7 +3,7 @@
 Everything that a course is judged by was made without the query it is judged on: the jury's probabilities come from
 juries of other folds, the decisions from regressions on other folds. Panels are chosen at a few tradeoffs by adding
 slots as long as that pays (starting from the best pair, because two that agree are worth more than either), and the
-panels of the two nearest tradeoffs compete at each tradeoff in between.
+panels of all of them compete at every tradeoff: at every fourth all, in between those that won on either side.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 JURY_FOLDS = 5
 ANCHORS = 8
 PER_DECADE = 32
+STRIDE = 4  # tradeoffs from one at which every panel competes to the next
 LEAST_GAIN = 1e-4
 FEWEST_ROWS = 20
 LEAST_SHARE = 0.25  # of the rows, that must hold every slot of a panel
@@ -85,11 +86,16 @@ def learn(
     for done, anchor in enumerate(anchors):
         watch(done, anchors.size, "panels")
         panels.append(school.search(anchor))
-    panels = [school.best(sorted(set(panels)), anchor)[0] for anchor in anchors]
+    panels = sorted(set(panels))
+    winners: list[Slots] = []
     courses, walks, rows = [], [], []
     for done, weight in enumerate(weights):
         watch(done, len(weights), "courses")
-        near = sorted({panels[place] for place in _nearest(anchors, weight)})
+        if done % STRIDE == 0:
+            ahead = weights[min(done + STRIDE, len(weights) - 1)]
+            here = winners[-1] if winners else school.best(panels, weight)[0]
+            winners.append(school.best(panels, ahead)[0])
+            near = sorted({here, winners[-1]})
         best = school.walk(school.best(near, weight)[0], weight)
         courses.append(best[0])
         walks.append(best[1])
@@ -112,11 +118,6 @@ def _anchors(recorded: Recorded, unit_usd: float) -> Floats:
     if cost.size == 0:
         return np.ones(1)
     return np.geomspace(_LEAST_PRICE / cost.max(), max(_MOST_PRICE / cost.min(), _LEAST_PRICE / cost.max()), ANCHORS)
-
-
-def _nearest(anchors: Floats, weight: float) -> set[int]:
-    at = int(np.searchsorted(anchors, weight))
-    return {max(at - 1, 0), min(at, anchors.size - 1)}
 
 
 @dataclass(slots=True)
