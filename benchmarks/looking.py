@@ -88,7 +88,7 @@ def make_jury(random: np.random.Generator, models: Sequence[ModelId]) -> Jury:
     shared[:, :1] += start.shared
     own = random.normal(scale=0.05, size=(len(models), answer, HIDDEN + 1)).astype(np.float32)
     bias, out = random.normal(scale=0.1, size=(2, HIDDEN)).astype(np.float32)
-    return Jury(shared, own, bias, out, tuple(models))
+    return Jury(shared, own, bias, out, np.zeros(len(models), dtype=np.float32), tuple(models))
 
 
 def make_courses(random: np.random.Generator, panels: Sequence[tuple[Slot, ...]]) -> tuple[Course, ...]:

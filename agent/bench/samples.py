@@ -50,7 +50,7 @@ class Samples:
         tokens: (n, A, S) output tokens, NaN likewise.
         cut: (n, A, S) whether the token limit ended it.
         malformed: (n, A, S) whether it has not the form that its query asks for.
-        confidence: (n, A, S) log-odds of the tokens' mean probability, 0 where unknown.
+        confidence: (n, A, S) log-odds of the tokens' mean probability, NaN where unknown.
         words: spelled answers in rising order; none where ``said`` tells claims apart and not texts.
         vectors: of free texts, by the text, as far as they were embedded.
     """
@@ -118,7 +118,7 @@ def samples_of(columns: Columns, query: Indices, arm: Indices, shape: tuple[int,
         empty[place] = values
         return empty
 
-    sure = np.zeros(len(columns)) if not isinstance(confidence, np.ndarray) else _sure(confidence)
+    sure = np.full(len(columns), np.nan) if not isinstance(confidence, np.ndarray) else _sure(confidence)
     none = np.full(full, np.nan, dtype=np.float32)
     no = np.zeros(full, dtype=np.bool_)
     return Samples(
@@ -126,10 +126,10 @@ def samples_of(columns: Columns, query: Indices, arm: Indices, shape: tuple[int,
         cost_usd=spread(columns.cost_usd, none.copy()),
         answer=one_partition(flat, np.arange(shape[0]), words, {}).reshape(full),
         said=said,
-        tokens=spread(columns.output_tokens, none),
+        tokens=spread(columns.output_tokens, none.copy()),
         cut=spread(columns.truncated, no.copy()),
         malformed=spread(malformed, no),
-        confidence=spread(sure, np.zeros(full, dtype=np.float32)),
+        confidence=spread(sure, none.copy()),
         words=words,
     )
 
@@ -145,7 +145,7 @@ def _numbers(columns: Columns, cell: Indices) -> Indices:
 
 
 def _sure(confidence: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(np.isnan(confidence), 0.0, log_odds(np.nan_to_num(confidence, nan=0.5)))
+    return np.where(np.isnan(confidence), np.nan, log_odds(np.nan_to_num(confidence, nan=0.5)))
 
 
 def _said(columns: Columns) -> tuple[Codes, tuple[str, ...], Mask]:

@@ -55,6 +55,7 @@ def fit_jury(seen: Seen, quality: Singles, follows: Indices, diet: Diet = _USUAL
     """
     random = np.random.default_rng(diet.seed)
     jury = _begin(seen, diet, random)
+    seen = seen.surely(jury.usual)
     state = [np.zeros((2, *array.shape), dtype=np.float32) for array in _arrays(jury)]
     step, n = 0, len(seen)
     steps = diet.steps or min(max(n // 4, STEPS[0]), STEPS[1])
@@ -81,7 +82,15 @@ def _begin(seen: Seen, diet: Diet, random: np.random.Generator) -> Jury:
     shared[:, 1:] = random.normal(size=(rows, diet.hidden)) / np.sqrt(rows)
     own = np.zeros((len(seen.models), len(ANSWER_FEATURES), diet.hidden + 1), dtype=np.float32)
     nothing = np.zeros(diet.hidden, dtype=np.float32)
-    return Jury(shared, own, nothing, nothing.copy(), seen.models)
+    return Jury(shared, own, nothing, nothing.copy(), _usual(seen), seen.models)
+
+
+def _usual(seen: Seen) -> Singles:
+    """(M,) mean confidence of each model's answers; of one whose server never told, that of all, 0 if none did."""
+    known = seen.asked & np.isfinite(seen.confidence)
+    mean = float(seen.confidence[known].mean()) if known.any() else 0.0
+    own = [seen.confidence[known & (seen.model == place)] for place in range(len(seen.models))]
+    return np.array([one.mean() if one.size else mean for one in own], dtype=np.float32)
 
 
 def _draw(seen: Seen, follows: Indices, random: np.random.Generator) -> tuple[Indices, Mask]:

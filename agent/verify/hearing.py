@@ -100,7 +100,7 @@ def _seen(
         for attempt, one in zip(attempts, expected, strict=True)
     ]
     models = tuple(dict.fromkeys(attempt.arm.model for attempt in attempts))
-    sure = [0.0 if one.confidence is None else float(log_odds(np.array(one.confidence))) for one in read]
+    sure = [math.nan if one.confidence is None else float(log_odds(np.array(one.confidence))) for one in read]
     return Seen(
         claim=np.array([claim], dtype=np.intp),
         asked=np.ones((1, len(attempts)), dtype=np.bool_),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from curveroute.agent.verify.seen import Features, Indices, Seen, Singles
 
 ROWS = 4096
-_TENSORS = ("shared", "own", "bias", "out")
+_TENSORS = ("shared", "own", "bias", "out", "usual")
 
 # Without recorded answers: the prior counts in full, and the rest says what it usually says.
 _UNFITTED_ANSWER = {
@@ -45,6 +45,7 @@ class Jury:
         own: (M, F, H + 1) what each model's answers weigh beyond that.
         bias: (H,) of the hidden units.
         out: (H,) from the hidden units to the score.
+        usual: (M,) what each model's confidence usually is, log-odds: it stands where a server tells none.
         models: (M,) names.
     """
 
@@ -52,6 +53,7 @@ class Jury:
     own: Singles
     bias: Singles
     out: Singles
+    usual: Singles
     models: tuple[ModelId, ...]
 
     @classmethod
@@ -61,7 +63,7 @@ class Jury:
         weights += [_UNFITTED_CLAIM.get(name, 0.0) for name in CLAIM_FEATURES]
         own = np.zeros((0, len(ANSWER_FEATURES), 1), dtype=np.float32)
         nothing = np.zeros(0, dtype=np.float32)
-        return cls(np.array(weights, dtype=np.float32)[:, None], own, nothing, nothing, ())
+        return cls(np.array(weights, dtype=np.float32)[:, None], own, nothing, nothing, nothing, ())
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Singles], models: Sequence[str]) -> Self:
@@ -70,6 +72,7 @@ class Jury:
         Raises:
             PredictorError: a tensor that is missing, of another shape, or not finite.
         """
+        tensors = {"usual": np.zeros(len(models), dtype=np.float32), **tensors}  # predictors of before have none
         hidden = tensors["bias"].size if "bias" in tensors else 0
         rows, answer = len(ANSWER_FEATURES) + len(CLAIM_FEATURES), len(ANSWER_FEATURES)
         shapes = {
@@ -77,14 +80,15 @@ class Jury:
             "own": (len(models), answer, hidden + 1),
             "bias": (hidden,),
             "out": (hidden,),
+            "usual": (len(models),),
         }
         for name, shape in shapes.items():
             found = tensors.get(name)
             if found is None or found.shape != shape or not np.isfinite(found).all():
                 seen = "missing" if found is None else f"{found.shape}, expected {shape} and finite"
                 raise PredictorError(f"the jury's {name} is {seen}: train the predictor again")
-        shared, own, bias, out = (np.asarray(tensors[name], dtype=np.float32) for name in _TENSORS)
-        return cls(shared, own, bias, out, tuple(map(ModelId, models)))
+        shared, own, bias, out, usual = (np.asarray(tensors[name], dtype=np.float32) for name in _TENSORS)
+        return cls(shared, own, bias, out, usual, tuple(map(ModelId, models)))
 
     def to_tensors(self) -> dict[str, Singles]:
         """What is stored, by name."""
@@ -99,11 +103,17 @@ class Jury:
         return np.concatenate([one for one, _ in parts]), np.concatenate([number for _, number in parts])
 
     def _probabilities(self, seen: Seen) -> tuple[Singles, Indices]:
-        features = features_of(seen)
+        features = features_of(seen.surely(self._usual(seen)))
         score = scores(self, features, self.places(seen))
         score = np.where(features.present, score, -np.inf)
         odds = np.exp(score - score.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True), features.number
+
+    def _usual(self, seen: Seen) -> Singles:
+        """(M',) usual confidence of the models of these answers; of one it does not know, that of all."""
+        usual = dict(zip(self.models, self.usual.tolist(), strict=True))
+        mean = float(self.usual.mean()) if self.usual.size else 0.0
+        return np.array([usual.get(name, mean) for name in seen.models], dtype=np.float32)
 
     def places(self, seen: Seen) -> Indices:
         """(n, J) where each answer's model stands among the jury's; M for a model it does not know."""

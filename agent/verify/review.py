@@ -9,6 +9,7 @@ the answer given, so that the scale turns no order.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from curveroute.agent.types import Attempt, AttemptId, Verdict, VerdictReason
@@ -80,7 +81,7 @@ def _signals(hearing: Hearing, place: int) -> dict[str, float]:
     def count(found: Sequence[int], *, other_model: bool) -> float:
         return float(sum((models[other] != models[place]) == other_model for other in found))
 
-    one = hearing.read[place]
+    one, sure = hearing.read[place], float(seen.confidence[0, place])
     return {
         "jury": hearing.score(place),
         "prior": float(seen.prior[0, place]),
@@ -92,8 +93,8 @@ def _signals(hearing: Hearing, place: int) -> dict[str, float]:
         "disagree_other": count(differing, other_model=True),
         "agree_same": count(agreeing, other_model=False),
         "disagree_same": count(differing, other_model=False),
-        "confidence": float(seen.confidence[0, place]),
         "judged": hearing.words[place],
+        **({} if math.isnan(sure) else {"confidence": sure}),
     }
 
 

@@ -53,7 +53,7 @@ class Seen:
         length: (n, J) logarithm of output tokens over those expected.
         cut: (n, J) 1 where the token limit cut the answer.
         malformed: (n, J) 1 where it has not the form that the query asks for.
-        confidence: (n, J) log-odds of the tokens' mean probability; 0 where it is not known.
+        confidence: (n, J) log-odds of the tokens' mean probability; NaN where it is not known.
         chance: (n,) how rarely two wrong answers to such a query agree: minus the logarithm of the probability.
         models: names.
         torn: (n,) where agreeing is no equivalence: ``claim`` then tells texts apart, and which of them make one claim
@@ -90,6 +90,13 @@ class Seen:
         """Other answers in each row: (n, K) places among the J, of which ``asked`` (n, K) are there."""
         taken = {name: np.take_along_axis(getattr(self, name), columns, axis=1) for name in _BY_ANSWER}
         return self._with({**taken, "asked": taken["asked"] & asked})
+
+    def surely(self, usual: Singles) -> Seen:
+        """The same, where an answer of unknown confidence is as sure as its model is: ``usual`` is (M,)."""
+        unknown = np.isnan(self.confidence)
+        if not unknown.any():
+            return self
+        return replace(self, confidence=np.where(unknown, usual[self.model], self.confidence))
 
     def _with(self, arrays: dict[str, Any]) -> Seen:
         return replace(self, **arrays)

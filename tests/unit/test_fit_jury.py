@@ -89,6 +89,45 @@ def test_what_it_says_of_new_answers_comes_true(fitted: Jury) -> None:
     assert np.square(score - new.quality).mean() < 0.6 * np.square(plain - new.quality).mean()
 
 
+def test_two_models_that_agree_count_for_more_than_two_answers_of_one() -> None:
+    """Three models alike, each asked twice: it says the same again, mistakes too, two times in three."""
+    one, random = world((0.6, 0.6, 0.6)), np.random.default_rng(5)
+    other = world((0.6, 0.6, 0.6), seed=3)
+    again = np.where(random.random(one.seen.claim.shape) < 0.67, one.seen.claim, other.seen.claim)
+    wide = {
+        name: np.concatenate([getattr(one.seen, name)] * 2, axis=1)
+        for name in ("asked", "model", "prior", "length", "cut", "malformed", "confidence")
+    }
+    claim = np.concatenate((one.seen.claim, again), axis=1)
+    jury = fit_jury(
+        replace(one.seen, claim=claim, **wide), (claim == 0).astype(np.float32), np.array([0, 1, 2, 0, 1, 2]), SHORT
+    )
+    alone, both, twice = said(jury, [0], [0])[0], said(jury, [0, 0], [0, 1])[0], said(jury, [0, 0], [0, 0])[0]
+    assert alone < twice < both - 0.05
+
+
+def test_a_confidence_that_nobody_told_is_as_usual_and_agreement_counts_all_the_same() -> None:
+    """All are sure, and a little surer where they are right: of an answer that tells nothing neither is believed."""
+    plain, random = world((0.6, 0.6, 0.6)), np.random.default_rng(6)
+    sure = (random.normal(2.0, 0.5, plain.quality.shape) + 0.8 * plain.quality).astype(np.float32)
+    jury = fit_jury(replace(plain.seen, confidence=sure), plain.quality, ALONE, SHORT)
+    assert jury.usual == pytest.approx(sure.mean(axis=0), abs=1e-3)
+
+    def told(columns: list[int], confidence: float) -> float:
+        few = world(rows=1).seen.columns(np.array(columns))
+        claim = np.zeros((1, len(columns)), dtype=np.intp)
+        known = np.full(claim.shape, confidence, dtype=np.float32)
+        odds, _ = jury.probabilities(replace(few, claim=claim, confidence=known))
+        return float(odds[0, 0])
+
+    assert told([0], 1.5) < told([0], np.nan) < told([0], 3.5)
+    assert told([0], np.nan) == pytest.approx(0.6, abs=0.1)
+    assert told([0], np.nan) < told([0, 1], np.nan), "two that agree are righter than one"
+    gaps = np.where(random.random(sure.shape) < 0.5, np.float32(np.nan), sure)
+    holed = fit_jury(replace(plain.seen, confidence=gaps), plain.quality, ALONE, SHORT)
+    assert np.isfinite(holed.probabilities(plain.seen)[0]).all()
+
+
 def test_an_agreement_of_models_that_err_together_is_not_believed() -> None:
     """Models 1 and 2 say the same always, and are right half of the time."""
     one = world((0.6, 0.5, 0.5))

@@ -341,7 +341,10 @@ def of_two_panels() -> Looking:
     first = random_courses((CHEAP, Slot(CHEAP.arm, 1)), [0.1, 0.7], seed=1)
     second = random_courses((OTHER, Slot(Arm(ModelId("best"), None))), [0.3], seed=2)
     jury = replace(
-        Jury.unfitted(), own=np.random.default_rng(0).normal(size=(2, 14, 1)).astype(np.float32), models=("x", "y")
+        Jury.unfitted(),
+        own=np.random.default_rng(0).normal(size=(2, 14, 1)).astype(np.float32),
+        usual=np.array([1.5, 2.5], dtype=np.float32),
+        models=("x", "y"),
     )
     calibrator = Calibrator({"number": Line(0.5, -0.25, 40)}, reliability=0.375)
     return Looking(jury, (first[0], second[0], first[1]), 0.0123456789, calibrator)

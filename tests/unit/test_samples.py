@@ -139,7 +139,7 @@ def test_what_is_known_of_each_sample_is_kept_in_its_place() -> None:
     np.testing.assert_array_equal(samples.tokens[0], [[16, 7], [10, np.nan]])
     np.testing.assert_array_equal(samples.cost_usd[0], np.array([[1e-5, 0.5], [1e-5, np.nan]], dtype=np.float32))
     assert samples.cut[0].tolist() == [[True, False], [False, False]]
-    np.testing.assert_allclose(samples.confidence[0], [[0.0, np.log(9)], [0.0, 0.0]], rtol=1e-5)
+    np.testing.assert_allclose(samples.confidence[0], [[np.nan, np.log(9)], [np.nan, np.nan]], rtol=1e-5)
     assert samples.answer[0, 1, 1] == -1
 
 
@@ -258,7 +258,7 @@ def test_what_was_expected_and_seen_is_each_slots() -> None:
     assert seen.length[0].tolist() == [2.0, 0.0, 0.0]
     assert seen.cut[0].tolist() == [1.0, 0.0, 0.0]
     assert seen.malformed[0].tolist() == [0.0, 0.0, 1.0]
-    assert seen.confidence[0].tolist() == pytest.approx([0.0, np.log(9), 0.0])
+    assert seen.confidence[0].tolist() == pytest.approx([np.nan, np.log(9), np.nan], nan_ok=True)
     assert seen.chance.tolist() == pytest.approx([agreement_chance(NAME)])
     assert recorded(rows).expected_usd.tolist() == [[0.02] * 3] * 2
 

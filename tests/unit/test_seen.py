@@ -53,7 +53,7 @@ def seen_of(claim: Any, model: Any, quality: Any = 0.5, *, chance: float = 3.0, 
 def random_jury(seed: int, hidden: int = 4, models: Sequence[ModelId] = MODELS[:2]) -> Jury:
     random = np.random.default_rng(seed)
     rows, answer = len(ANSWER_FEATURES) + len(CLAIM_FEATURES), len(ANSWER_FEATURES)
-    shapes = ((rows, hidden + 1), (len(models), answer, hidden + 1), (hidden,), (hidden,))
+    shapes = ((rows, hidden + 1), (len(models), answer, hidden + 1), (hidden,), (hidden,), (len(models),))
     return Jury(*(random.normal(0, 0.5, shape).astype(np.float32) for shape in shapes), tuple(models))
 
 
