@@ -10,11 +10,13 @@ import asyncio
 import importlib
 import json
 import time
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from curveroute.agent.chat.gathering import Gathered, gather, reply_of
+from curveroute.agent.chat.event_stream import events_of
+from curveroute.agent.chat.gathering import Gathered, StreamFault, gather, reply_of
 from curveroute.agent.chat.request import call_body
 from curveroute.agent.chat.retry import RetryPolicy, is_ambiguous, is_mendable, retry_after_s
 from curveroute.agent.chat.tool_schema import read_tool_reply, with_form_told
@@ -23,7 +25,8 @@ from curveroute.agent.errors import LocalServerError, ModelCallError, WeightsErr
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from openai import APIConnectionError, AsyncOpenAI, AsyncStream
+    from httpx2 import Response
+    from openai import APIConnectionError, AsyncOpenAI
 
     from curveroute.agent.chat.seam import Call, Reply
     from curveroute.agent.types import JsonValue, ModelId
@@ -163,8 +166,10 @@ class OpenAIChat:
         gathered = Gathered()
         client = await self._client(endpoint)
         try:
-            async with asyncio.timeout(endpoint.timeout_s), await _stream(client, endpoint, call) as stream:
-                await gather(stream, gathered, on_token)
+            async with asyncio.timeout(endpoint.timeout_s):
+                response = await _send(client, endpoint, call)
+                async with aclosing(events_of(response)) as events:
+                    await gather(events, gathered, on_token)
         except Exception as error:
             failure = _failure(error, endpoint, client.api_key, streamed=_was_told(gathered, on_token))
             if failure is None:
@@ -262,18 +267,18 @@ async def _revive(revive: Callable[[], Awaitable[None]], lost: int) -> None:
         raise ModelCallError(str(error), lost_tries=lost) from error
 
 
-async def _stream(client: AsyncOpenAI, endpoint: Endpoint, call: Call) -> AsyncStream[object]:
-    """The request, sent; its chunks come as plain JSON (see ``gathering``), and its body goes out as it was made."""
-    from openai import AsyncStream, Timeout
+async def _send(client: AsyncOpenAI, endpoint: Endpoint, call: Call) -> Response:
+    """The request, sent as its body was made; what comes back is not read yet."""
+    from httpx2 import Response
+    from openai import Timeout
 
     body = call_body(call, served_as=endpoint.served_as, limit_field=endpoint.limit_field, logprobs=endpoint.logprobs)
     return await client.post(
         "/chat/completions",
-        cast_to=object,
+        cast_to=Response,
         body={**body, **endpoint.extra_body},
         options={"timeout": Timeout(endpoint.timeout_s, connect=min(_CONNECT_TIMEOUT_S, endpoint.timeout_s))},
         stream=True,
-        stream_cls=AsyncStream[object],
     )
 
 
@@ -295,7 +300,7 @@ def _failure(error: Exception, endpoint: Endpoint, key: str, *, streamed: bool) 
     if isinstance(error, TimeoutError):
         reason = f"no complete answer within {endpoint.timeout_s:g} s"
         return _Failed.of_connection(reason, sent=True, streamed=streamed)
-    if isinstance(error, APIError | httpx2.RequestError):
+    if isinstance(error, APIError | httpx2.RequestError | StreamFault):
         return _Failed.of_connection(reason, sent=True, streamed=streamed)
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
         return _Failed.of_connection(f"the server's stream is not JSON ({reason})", sent=True, streamed=streamed)
