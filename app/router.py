@@ -302,11 +302,11 @@ class Router(Runnable[Any, Route]):
     def _context(self, config: RunnableConfig | None, overrides: dict[str, Any]) -> Context:
         configurable = ensure_config(config).get("configurable") or {}
         given = settings_in(configurable, _CONFIGURABLES, (*_OF_THE_CHAT, *self.pass_over), "Router")
-        return replace(context_with(self.context, {**given, **overrides}), run_id=new_run_id())
+        return context_with(self.context, {**given, **overrides}, run_id=new_run_id(), fresh=True)
 
 
-def context_with(context: Context, overrides: dict[str, Any]) -> Context:
-    """The context with some settings replaced.
+def context_with(context: Context, overrides: dict[str, Any], **own: Any) -> Context:  # noqa: ANN401
+    """The context with some settings replaced, and what is no setting (``own``) with them.
 
     Raises:
         SettingError: an unknown setting, or a value out of range.
@@ -315,7 +315,7 @@ def context_with(context: Context, overrides: dict[str, Any]) -> Context:
     if unknown:
         known = ", ".join(sorted([*SETTINGS, "form"]))
         raise SettingError(f"unknown setting(s) {', '.join(unknown)}; a run can override: {known}")
-    return replace(context, **overrides) if overrides else context
+    return replace(context, **overrides, **own) if overrides or own else context
 
 
 def _traced(config: RunnableConfig | None, context: Context) -> RunnableConfig:
