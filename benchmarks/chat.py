@@ -177,6 +177,7 @@ async def whole_calls(url: str, folder: Path) -> dict[str, Any]:
             "router_chat": RouterChat.from_router(router_at(url, NullLedger())),
             "with_the_ledger": RouterChat.from_router(router_at(url, ledger)),
             "with_predictor_and_embedder": RouterChat.from_router(router_at(url, NullLedger(), learned=True)),
+            "with_all_three": RouterChat.from_router(router_at(url, ledger, learned=True)),
         }
 
         def ways(number: int) -> dict[str, Callable[[], Awaitable[object]]]:
