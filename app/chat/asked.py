@@ -109,6 +109,11 @@ def choice_of(given: object, names: Sequence[str]) -> str:
     )
 
 
+def choice_is_free(given: object) -> bool:
+    """Whether a tool choice, in any words, leaves it to the model whether it calls anything."""
+    return given is None or given is False or (isinstance(given, str) and given in {"auto", "none"})
+
+
 def schema_of(response_format: object) -> JsonObject | None:
     """The JSON schema in a response format of OpenAI's form.
 

@@ -16,6 +16,7 @@ from langchain_core.runnables import ensure_config
 from pydantic import Field, model_validator
 
 from curveroute.agent.errors import SettingError
+from curveroute.chat.agent_loop import check_answer, check_turn, in_agent
 from curveroute.chat.apart import apart, each_apart
 from curveroute.chat.asked import SETTINGS, Asked, asked, configured
 from curveroute.chat.feedback import TakesFeedback
@@ -155,10 +156,16 @@ class RouterChat(TakesFeedback, BaseChatModel):
         Raises:
             SettingError: an argument or configurable that is unknown or out of range.
             RunError: nothing to answer, no model that can, no arm under the cap, or every arm failed.
+            SchemaUnmet: in an agent of ``create_agent``: no model's answer is what its response format asks for.
         """
-        given = self._with_config(config, kwargs)
+        given, looped = self._with_config(config, kwargs), in_agent(config)
+        if looped:
+            check_turn(input, given)
         with Scope(config, self.callbacks) as scope:
-            return super().invoke(input, scope.config, stop=stop, **given, **{SCOPE: scope})
+            message = super().invoke(input, scope.config, stop=stop, **given, **{SCOPE: scope})
+        if looped:
+            check_answer(message, given)
+        return message
 
     async def ainvoke(
         self,
@@ -169,9 +176,14 @@ class RouterChat(TakesFeedback, BaseChatModel):
         **kwargs: Any,  # noqa: ANN401
     ) -> AIMessage:
         """As :meth:`invoke`."""
-        given = self._with_config(config, kwargs)
+        given, looped = self._with_config(config, kwargs), in_agent(config)
+        if looped:
+            check_turn(input, given)
         async with Scope(config, self.callbacks) as scope:
-            return await super().ainvoke(input, scope.config, stop=stop, **given, **{SCOPE: scope})
+            message = await super().ainvoke(input, scope.config, stop=stop, **given, **{SCOPE: scope})
+        if looped:
+            check_answer(message, given)
+        return message
 
     def stream(
         self,
