@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from langgraph.graph import END, START, StateGraph
 
 from curveroute.graphs.context import Context
+from curveroute.graphs.langsmith_client import make_client
 from curveroute.graphs.nodes import Nodes
 from curveroute.graphs.state import Input, Output, ProbeInput, State
 
@@ -28,6 +29,7 @@ def build(default: Context | None = None) -> Graph:
     Args:
         default: settings and parts for runs whose context brings none.
     """
+    make_client()
     nodes = Nodes(default)
     graph: Graph = StateGraph(State, context_schema=Context, input_schema=Input, output_schema=Output)
     graph.add_node("propose", nodes.propose)

@@ -27,6 +27,7 @@ from curveroute.chat.scope import SCOPE, Scope
 from curveroute.chat.structured import structured
 from curveroute.chat.told import Told
 from curveroute.graphs.context import Context
+from curveroute.graphs.langsmith_client import make_client
 from curveroute.portal import PORTAL
 from curveroute.route import Route
 
@@ -117,6 +118,7 @@ class RouterChat(TakesFeedback, BaseChatModel):
     @model_validator(mode="after")
     def _in_range(self) -> Self:
         Context(**{name: getattr(self, name) for name in SETTINGS})
+        make_client()  # its first call is traced before a router is made for it
         return self
 
     @property
