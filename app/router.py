@@ -17,7 +17,7 @@ from langgraph.errors import GraphBubbleUp
 from curveroute.agent.errors import AllArmsFailed, CapTooSmall, LedgerError, QueryError, SettingError
 from curveroute.agent.ledger.events import RunEnd
 from curveroute.compose import compose_parts
-from curveroute.configurable import settings_in
+from curveroute.configurable import OF_THE_CHAT, settings_in, without_chat_settings
 from curveroute.graphs.context import Context, Parts
 from curveroute.graphs.conversation import conversation_of
 from curveroute.graphs.graph import build
@@ -46,8 +46,7 @@ SETTINGS = (
     "tradeoff", "max_cost_usd", "approve_above_usd", "seconds_usd", "max_error", "policy", "plan", "judge", "allow",
     "deny",
 )  # fmt: skip
-_CONFIGURABLES = frozenset(SETTINGS)
-_OF_THE_CHAT = ("pool", "model", "max_tokens")  # settings of a RouterChat in the same chain
+_CONFIGURABLES = frozenset({*SETTINGS, *OF_THE_CHAT})
 _LONGEST_REASON = 300
 
 
@@ -241,17 +240,18 @@ class Router(Runnable[Any, Route]):
         """A tool for an agent: it takes ``query`` and gives the answer's text, with the route as the artifact.
 
         Args:
-            args_schema: other arguments; one of them must be ``query``, ``input``, ``question`` or ``messages``.
+            args_schema: other arguments: ``query``, ``input``, ``question`` or ``messages``, and settings of a run
+                (``tradeoff``, ``max_cost_usd``, …), which the agent's model may then choose.
             name: of the tool; by default ``curveroute``.
             description: what the agent's model is told of it.
             arg_types: arguments by name, instead of a schema.
 
         Raises:
-            SettingError: arguments without a query among them.
+            SettingError: arguments without a query among them, or one that would do nothing.
         """
         from curveroute.tool import tool_of
 
-        return tool_of(self, args_schema, name, description, arg_types)
+        return tool_of(self, args_schema, name, description, arg_types, SETTINGS)
 
     def feedback(self, run_id: str, score: float, comment: str = "", *, source: str = "user") -> FeedbackRecord:
         """Say how good a run's answer was; see :meth:`afeedback`."""
@@ -301,7 +301,8 @@ class Router(Runnable[Any, Route]):
 
     def _context(self, config: RunnableConfig | None, overrides: dict[str, Any]) -> Context:
         configurable = ensure_config(config).get("configurable") or {}
-        given = settings_in(configurable, _CONFIGURABLES, (*_OF_THE_CHAT, *self.pass_over), "Router")
+        given = settings_in(configurable, _CONFIGURABLES, self.pass_over, "Router")
+        given = without_chat_settings(given, overrides, self.context, self.pass_over)
         return context_with(self.context, {**given, **overrides}, run_id=new_run_id(), fresh=True)
 
 

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from curveroute.agent.errors import SettingError
 from curveroute.chat.agent_loop import check_answer, check_turn, in_agent
 from curveroute.chat.apart import apart, each_apart
-from curveroute.chat.asked import SETTINGS, Asked, asked, configured
+from curveroute.chat.asked import SETTINGS, Asked, asked, configured, tool_dict
 from curveroute.chat.feedback import TakesFeedback
 from curveroute.chat.listeners import Listeners
 from curveroute.chat.message import PROVIDER, message_of
@@ -346,9 +346,7 @@ class RouterChat(TakesFeedback, BaseChatModel):
             strict: close the tools' schemas, so that nothing but their parameters fits.
             kwargs: further arguments of every call.
         """
-        from langchain_core.utils.function_calling import convert_to_openai_tool
-
-        bound: dict[str, Any] = {"tools": [convert_to_openai_tool(tool, strict=strict) for tool in tools]}
+        bound: dict[str, Any] = {"tools": [tool_dict(tool, strict=strict) for tool in tools]}
         if tool_choice is not None:
             bound["tool_choice"] = tool_choice
         if parallel_tool_calls is not None:
