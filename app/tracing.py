@@ -12,6 +12,7 @@ from uuid import UUID
 from curveroute.agent.errors import MissingExtra, SettingError
 from curveroute.agent.settings import hides_contents
 from curveroute.counted import CountedOnce
+from curveroute.graphs.langsmith_client import make_client
 from curveroute.graphs.langsmith_feedback import Feedback, send_later
 from curveroute.graphs.outbox import OUTBOX
 from curveroute.graphs.run_ids import trace_id_of
@@ -66,6 +67,8 @@ def send_feedback(
     target = run_id if isinstance(run_id, UUID) else trace_id_of(run_id)
     if target is None or (client is None and not tracing_is_enabled()):
         return False
+    if client is None:
+        make_client()
     said = Feedback(target, None, key, score, comment, source="api")
     return send_later(client or get_client(), project or get_tracer_project() or "default", said)
 
