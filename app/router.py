@@ -16,6 +16,7 @@ from langgraph.errors import GraphBubbleUp
 
 from curveroute.agent.errors import AllArmsFailed, CapTooSmall, LedgerError, QueryError, SettingError
 from curveroute.agent.ledger.events import RunEnd
+from curveroute.closing import Closing
 from curveroute.compose import compose_parts
 from curveroute.configurable import OF_THE_CHAT, settings_in, without_chat_settings
 from curveroute.graphs.context import Context, Parts
@@ -29,7 +30,6 @@ from curveroute.tracing import ToLangSmith
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
     from pathlib import Path
-    from types import TracebackType
 
     from langchain_core.tools import BaseTool
     from pydantic import BaseModel
@@ -58,7 +58,7 @@ class FeedbackListener(Protocol):
         ...
 
 
-class Router(Runnable[Any, Route]):
+class Router(Closing, Runnable[Any, Route]):
     """Routes queries over one pool. Make one with :meth:`from_pool`; close it, or use it as a context manager.
 
     Args:
@@ -275,29 +275,9 @@ class Router(Runnable[Any, Route]):
             await listener.heard(given)
         return given
 
-    def close(self) -> None:
-        """Close connections, stop the local servers that this router started, and close the ledger."""
-        PORTAL.call(self.aclose())
-
     async def aclose(self) -> None:
         """As :meth:`close`, for the running event loop."""
         await self.parts.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def _context(self, config: RunnableConfig | None, overrides: dict[str, Any]) -> Context:
         configurable = ensure_config(config).get("configurable") or {}
