@@ -187,8 +187,9 @@ async def whole_calls(url: str, folder: Path) -> dict[str, Any]:
             found: dict[str, Callable[[], Awaitable[object]]] = {
                 "direct": lambda: client.chat.completions.create(**direct),
             }
-            for name, chat in chats.items():
-                found[name] = lambda chat=chat: chat.ainvoke([HumanMessage(asked)])  # type: ignore[misc]
+            for place, (name, chat) in enumerate(chats.items(), start=1):
+                own = question(number + 1000 * place)  # what one has embedded, another need not
+                found[name] = lambda chat=chat, own=own: chat.ainvoke([HumanMessage(own)])  # type: ignore[misc]
             return found
 
         times: dict[str, list[tuple[float, float]]] = {}
