@@ -6,6 +6,7 @@
 | ``CURVEROUTE_LEDGER`` | SQLAlchemy URL of the ledger | SQLite file in the data folder |
 | ``CURVEROUTE_OFFLINE`` | ``1`` forbids downloads | off |
 | ``CURVEROUTE_HIDE_CONTENTS`` | ``1`` tells traces nothing of what was asked and answered | off |
+| ``CURVEROUTE_LAST_TRACES_S`` | seconds that the end of a process waits for unsent traces at most | 5 |
 
 Whoever hides inputs or outputs from LangSmith or OpenInference by their own variables has asked for the same.
 
@@ -15,14 +16,18 @@ Keys of hosted models are read by the name that the pool gives (``key_env``), at
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from curveroute.agent.errors import SettingError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_LAST_TRACES_S = 5.0
 _TRUE = frozenset({"1", "true", "yes"})
 _HIDE = (
     "CURVEROUTE_HIDE_CONTENTS",
@@ -62,10 +67,32 @@ def read_secret(name: str, environ: Mapping[str, str] | None = None) -> str | No
     return env.get(name, "").strip() or None
 
 
-def hides_contents(environ: Mapping[str, str] | None = None) -> bool:
-    """Whether traces are to be told nothing that was asked, answered, or said of an answer."""
+def hides_contents(environ: Mapping[str, str] | None = None, *, own: bool = False) -> bool:
+    """Whether traces are to be told nothing that was asked, answered, or said of an answer.
+
+    Args:
+        environ: the process environment when not given.
+        own: by curveroute's own variable, which speaks for every tool.
+    """
     env = os.environ if environ is None else environ
-    return any(env.get(name, "").lower() in _TRUE for name in _HIDE)
+    return any(env.get(name, "").lower() in _TRUE for name in (_HIDE[:1] if own else _HIDE))
+
+
+def last_traces_s(environ: Mapping[str, str] | None = None) -> float:
+    """Seconds that the end of a process waits for unsent traces at most.
+
+    Raises:
+        SettingError: the variable holds no such number.
+    """
+    env = os.environ if environ is None else environ
+    given = env.get("CURVEROUTE_LAST_TRACES_S", "").strip()
+    try:
+        seconds = float(given or _LAST_TRACES_S)
+    except ValueError:
+        seconds = -1.0
+    if not 0.0 <= seconds < float("inf"):
+        raise SettingError(f"CURVEROUTE_LAST_TRACES_S is {given!r}; give seconds, 0 to wait for no trace")
+    return seconds
 
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
@@ -79,6 +106,21 @@ def installed_version(package: str = "curveroute") -> str:
         return version(package)
     except PackageNotFoundError:
         return "unknown"
+
+
+@contextmanager
+def environment_with(extra: Mapping[str, str]) -> Iterator[None]:
+    """This process's environment with ``extra`` laid over it for a while, for libraries that read it once."""
+    before = {name: os.environ.get(name) for name in extra}
+    os.environ.update(extra)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def lay_over_environment(extra: Mapping[str, str]) -> None:

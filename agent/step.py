@@ -12,20 +12,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from curveroute.agent.advice import Advice, advise, choices, surveyed
+from curveroute.agent.advice import Advice, advise, surveyed
+from curveroute.agent.decided import decided, flips_near
 from curveroute.agent.ending import as_promised, early_end, off_course
 from curveroute.agent.errors import SettingError
-from curveroute.agent.escalate import (
-    PLANNED,
-    Situation,
-    Step,
-    gain_of,
-    net_gain,
-    next_step,
-    price_of,
-    why_not,
-)
-from curveroute.agent.flips import crossings, flips_from, named_flips, rejections
+from curveroute.agent.escalate import Situation, Step, net_gain, next_step
 from curveroute.agent.looking.looking import SPREAD, aside
 from curveroute.agent.posterior import Heard, conditioned, whole_of
 from curveroute.agent.probe import Ask, affordable_limit
@@ -38,7 +29,7 @@ if TYPE_CHECKING:
     from curveroute.agent.escalate import Floats, Mask
     from curveroute.agent.listed import Listed
     from curveroute.agent.propose import Outlooker
-    from curveroute.agent.types import Estimate, Flip, Plan, Query, Role, RunId
+    from curveroute.agent.types import Estimate, Plan, Query, Role, RunId
 
     Answer = tuple[int, Attempt]
 
@@ -162,8 +153,8 @@ def next_turn(
             chosen = replace(chosen, committed=False)
     chosen = _ended(outlooker, inquiry, situation, chosen, answers, hearing)
     asks = _asks(inquiry.run_id, step, arms, situation, chosen, advice, "escalation" if answers else "probe")
-    flips = () if early else _flips(arms, situation, chosen, advice)
-    return Turn(_decision(step, arms, situation, chosen, flips), asks)
+    flips = () if early else flips_near(arms, situation, chosen, advice)
+    return Turn(decided(step, arms, situation, chosen, flips), asks)
 
 
 def _standing(attempt: Attempt) -> tuple[float, float]:
@@ -369,50 +360,3 @@ def _asks(
         )
         for number, (index, one, sample) in enumerate(zip(chosen.arms, worst, samples, strict=True), start=1)
     )
-
-
-def _decision(step: int, arms: Sequence[Arm], situation: Situation, chosen: Step, flips: tuple[Flip, ...]) -> Decision:
-    learned = situation.gain is not None
-    return Decision(
-        step=step,
-        arms=tuple(arms[index] for index in chosen.arms),
-        reason=chosen.reason,
-        status=chosen.status,
-        committed=chosen.committed,
-        rejected=rejections(
-            arms,
-            why_not(situation, chosen),
-            net_gain=chosen.net,
-            gain=gain_of(situation),
-            price=price_of(situation),
-            probability=situation.quality,
-        ),
-        flips=flips,
-        policy="plan" if chosen.reason == PLANNED else "learned" if learned else "closed-form",
-    )
-
-
-def _flips(arms: Sequence[Arm], situation: Situation, chosen: Step, advice: Advice | None) -> tuple[Flip, ...]:
-    """The nearest tradeoffs at which the rule would have chosen otherwise, had it been asked the same here."""
-    if chosen.reason == PLANNED:
-        return ()
-    may = situation.open & (situation.worst_usd <= situation.left_usd)
-    own = chosen.arms[0] if chosen.arms else None
-    if advice is None:
-        gain = np.where(may, gain_of(situation), np.nan)
-        found = crossings(gain, price_of(situation), situation.tradeoff, own, may_stop=situation.best is not None)
-        pairs = [(at, () if arm is None else (arm,)) for at, arm in filter(None, found)]
-        return named_flips(pairs, arms)
-    chosen_here = -1 if own is None else own
-    chosen_there = choices(advice, price_of(situation), may, unsaid=chosen_here)
-    other = np.flatnonzero(chosen_there != chosen_here)
-    grid = advice.survey.stack.tradeoffs[other]
-    side = int(grid.searchsorted(situation.tradeoff))
-    near = slice(max(side - 1, 0), side + 2)
-    others = flips_from(
-        [() if arm < 0 else (arm,) for arm in chosen_there[other[near]].tolist()],
-        situation.tradeoff,
-        grid[near].tolist(),
-        own=() if own is None else (own,),
-    )
-    return named_flips(others, arms)

@@ -6,12 +6,15 @@ A name that nobody knows is an error, because it would be a setting that silentl
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 from curveroute.agent.errors import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from curveroute.graphs.context import Context, Parts
 
 _OTHERS = frozenset(
     {"thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map", "session_id", "user_id", "conversation_id"}
@@ -19,6 +22,8 @@ _OTHERS = frozenset(
 )
 _OTHERS_BEGIN = ("__", "langgraph_", "x-")
 _INSIDE_A_GRAPH = "__pregel_"
+OF_THE_CHAT = ("pool", "model", "max_tokens")
+"""What a ``RouterChat`` takes beside a router's settings."""
 
 
 def settings_in(
@@ -45,6 +50,47 @@ def settings_in(
             remedy = f"for a name of your own, give it in {face}(pass_over=[…])"
             raise SettingError(f"unknown configurable {name!r}{meant(name, ours)}; {remedy}")
     return found
+
+
+def without_chat_settings(
+    given: Mapping[str, Any], overrides: Mapping[str, Any], context: Context, passed_over: Iterable[str]
+) -> dict[str, Any]:
+    """The settings of a router, with what a ``RouterChat`` takes beside them put in a router's terms.
+
+    Args:
+        given: settings in the config.
+        overrides: arguments of the call, which win.
+        context: of the router.
+        passed_over: names among the chat model's that are not meant for the router.
+
+    Raises:
+        SettingError: another pool than the router's, a model beside an ``allow`` without it, or a limit that is none.
+    """
+    rest = {name: value for name, value in given.items() if name not in OF_THE_CHAT}
+    chat = {name: given[name] for name in OF_THE_CHAT if given.get(name) is not None and name not in set(passed_over)}
+    if "pool" in chat and chat["pool"] != (own := cast("Parts", context.parts).pool.name):
+        raise SettingError(
+            f"pool is {chat['pool']!r} in the configurable, and this Router routes over {own!r}: make a Router for "
+            "that pool, or give Router(pass_over=['pool']) where it is meant for another"
+        )
+    if "model" in chat and "allow" not in overrides:
+        if rest.get("allow") and chat["model"] not in rest["allow"]:
+            raise SettingError(f"model {chat['model']!r} is not among those allowed: {', '.join(rest['allow'])}")
+        rest["allow"] = (chat["model"],)
+    if "max_tokens" in chat and "form" not in overrides:
+        rest["form"] = replace(context.form, max_tokens=checked_limit(chat["max_tokens"]))
+    return rest
+
+
+def checked_limit(given: object) -> int | None:
+    """A limit of output tokens, or none.
+
+    Raises:
+        SettingError: it is no whole number.
+    """
+    if given is not None and (not isinstance(given, int) or isinstance(given, bool)):
+        raise SettingError(f"max_tokens is {given!r}; give a whole number of tokens, or none")
+    return given
 
 
 def meant(name: str, known: Iterable[str]) -> str:

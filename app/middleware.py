@@ -15,6 +15,7 @@ from langgraph.types import Command
 
 from curveroute.agent.errors import CapTooSmall, MissingExtra, SettingError
 from curveroute.chat import RouterChat
+from curveroute.closing import Closing
 
 try:
     from langchain.agents.middleware import AgentMiddleware, AgentState, ExtendedModelResponse
@@ -42,7 +43,7 @@ class RouterState(AgentState[Any]):
     budget_usd: NotRequired[float]
 
 
-class RouterMiddleware(AgentMiddleware[RouterState, Any, Any]):
+class RouterMiddleware(Closing, AgentMiddleware[RouterState, Any, Any]):
     """Routes an agent's model calls: ``create_agent(middleware.model, tools, middleware=[middleware])``.
 
     Args:
@@ -88,10 +89,6 @@ class RouterMiddleware(AgentMiddleware[RouterState, Any, Any]):
         """As :meth:`wrap_model_call`."""
         left = _left_usd(request.state)
         return _settled(await handler(self._routed(request, left)), left)
-
-    def close(self) -> None:
-        """Let go of what was opened for it: connections, local servers, the ledger."""
-        self.model.close()
 
     async def aclose(self) -> None:
         """As :meth:`close`, for the running event loop."""

@@ -16,8 +16,9 @@ from langgraph.errors import GraphBubbleUp
 
 from curveroute.agent.errors import AllArmsFailed, CapTooSmall, LedgerError, QueryError, SettingError
 from curveroute.agent.ledger.events import RunEnd
+from curveroute.closing import Closing
 from curveroute.compose import compose_parts
-from curveroute.configurable import settings_in
+from curveroute.configurable import OF_THE_CHAT, settings_in, without_chat_settings
 from curveroute.graphs.context import Context, Parts
 from curveroute.graphs.conversation import conversation_of
 from curveroute.graphs.graph import build
@@ -29,7 +30,6 @@ from curveroute.tracing import ToLangSmith
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
     from pathlib import Path
-    from types import TracebackType
 
     from langchain_core.tools import BaseTool
     from pydantic import BaseModel
@@ -46,8 +46,7 @@ SETTINGS = (
     "tradeoff", "max_cost_usd", "approve_above_usd", "seconds_usd", "max_error", "policy", "plan", "judge", "allow",
     "deny",
 )  # fmt: skip
-_CONFIGURABLES = frozenset(SETTINGS)
-_OF_THE_CHAT = ("pool", "model", "max_tokens")  # settings of a RouterChat in the same chain
+_CONFIGURABLES = frozenset({*SETTINGS, *OF_THE_CHAT})
 _LONGEST_REASON = 300
 
 
@@ -59,7 +58,7 @@ class FeedbackListener(Protocol):
         ...
 
 
-class Router(Runnable[Any, Route]):
+class Router(Closing, Runnable[Any, Route]):
     """Routes queries over one pool. Make one with :meth:`from_pool`; close it, or use it as a context manager.
 
     Args:
@@ -241,17 +240,18 @@ class Router(Runnable[Any, Route]):
         """A tool for an agent: it takes ``query`` and gives the answer's text, with the route as the artifact.
 
         Args:
-            args_schema: other arguments; one of them must be ``query``, ``input``, ``question`` or ``messages``.
+            args_schema: other arguments: ``query``, ``input``, ``question`` or ``messages``, and settings of a run
+                (``tradeoff``, ``max_cost_usd``, …), which the agent's model may then choose.
             name: of the tool; by default ``curveroute``.
             description: what the agent's model is told of it.
             arg_types: arguments by name, instead of a schema.
 
         Raises:
-            SettingError: arguments without a query among them.
+            SettingError: arguments without a query among them, or one that would do nothing.
         """
         from curveroute.tool import tool_of
 
-        return tool_of(self, args_schema, name, description, arg_types)
+        return tool_of(self, args_schema, name, description, arg_types, SETTINGS)
 
     def feedback(self, run_id: str, score: float, comment: str = "", *, source: str = "user") -> FeedbackRecord:
         """Say how good a run's answer was; see :meth:`afeedback`."""
@@ -275,38 +275,19 @@ class Router(Runnable[Any, Route]):
             await listener.heard(given)
         return given
 
-    def close(self) -> None:
-        """Close connections, stop the local servers that this router started, and close the ledger."""
-        PORTAL.call(self.aclose())
-
     async def aclose(self) -> None:
         """As :meth:`close`, for the running event loop."""
         await self.parts.aclose()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
     def _context(self, config: RunnableConfig | None, overrides: dict[str, Any]) -> Context:
         configurable = ensure_config(config).get("configurable") or {}
-        given = settings_in(configurable, _CONFIGURABLES, (*_OF_THE_CHAT, *self.pass_over), "Router")
-        return replace(context_with(self.context, {**given, **overrides}), run_id=new_run_id())
+        given = settings_in(configurable, _CONFIGURABLES, self.pass_over, "Router")
+        given = without_chat_settings(given, overrides, self.context, self.pass_over)
+        return context_with(self.context, {**given, **overrides}, run_id=new_run_id(), fresh=True)
 
 
-def context_with(context: Context, overrides: dict[str, Any]) -> Context:
-    """The context with some settings replaced.
+def context_with(context: Context, overrides: dict[str, Any], **own: Any) -> Context:  # noqa: ANN401
+    """The context with some settings replaced, and what is no setting (``own``) with them.
 
     Raises:
         SettingError: an unknown setting, or a value out of range.
@@ -315,7 +296,7 @@ def context_with(context: Context, overrides: dict[str, Any]) -> Context:
     if unknown:
         known = ", ".join(sorted([*SETTINGS, "form"]))
         raise SettingError(f"unknown setting(s) {', '.join(unknown)}; a run can override: {known}")
-    return replace(context, **overrides) if overrides else context
+    return replace(context, **overrides, **own) if overrides or own else context
 
 
 def _traced(config: RunnableConfig | None, context: Context) -> RunnableConfig:

@@ -17,6 +17,8 @@ from curveroute.agent.types import JsonObject
 from curveroute.graphs.conversation import QUERY_KEYS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from curveroute.route import Route
 
 NAME = "curveroute"
@@ -39,6 +41,7 @@ def tool_of(
     name: str | None,
     description: str | None,
     arg_types: dict[str, type] | None,
+    settings: Sequence[str],
 ) -> BaseTool:
     """A tool that asks the router.
 
@@ -48,9 +51,10 @@ def tool_of(
         name: of the tool.
         description: what the agent's model is told of it.
         arg_types: arguments by name, instead of a schema.
+        settings: of a run, which may be arguments, too.
 
     Raises:
-        SettingError: arguments without a query among them.
+        SettingError: arguments without a query among them, or one that would do nothing.
     """
     if args_schema is None and arg_types is not None:
         fields: dict[str, Any] = {field: (kind, ...) for field, kind in arg_types.items()}
@@ -61,15 +65,22 @@ def tool_of(
             f"the arguments {', '.join(schema.model_fields)} hold no query: name one of them {', '.join(QUERY_KEYS)}"
         )
 
-    query = next(field for field in schema.model_fields if field in QUERY_KEYS)
+    query = next(key for key in QUERY_KEYS if key in schema.model_fields)
+    if idle := [field for field in schema.model_fields if field != query and field not in settings]:
+        raise SettingError(
+            f"the tool would do nothing with the argument {', '.join(idle)}: beside {query} it takes settings of a run "
+            f"({', '.join(settings)}); what an answer should know belongs into {query}"
+        )
 
     # LangChain hands a plain string over by position, and all else by name.
     async def ask(*said: str, config: RunnableConfig, **given: Any) -> tuple[str, JsonObject]:  # noqa: ANN401
-        route = await router.ainvoke({query: said[0]} if said else given, config)
+        asked = said[0] if said else given.pop(query)
+        route = await router.ainvoke({query: asked}, config, **given)
         return route.answer, route.to_json()
 
     def ask_now(*said: str, config: RunnableConfig, **given: Any) -> tuple[str, JsonObject]:  # noqa: ANN401
-        route = router.invoke({query: said[0]} if said else given, config)
+        asked = said[0] if said else given.pop(query)
+        route = router.invoke({query: asked}, config, **given)
         return route.answer, route.to_json()
 
     return StructuredTool.from_function(

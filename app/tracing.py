@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
 from curveroute.agent.errors import MissingExtra, SettingError
+from curveroute.agent.settings import hides_contents
 from curveroute.counted import CountedOnce
+from curveroute.graphs.langsmith_client import make_client
 from curveroute.graphs.langsmith_feedback import Feedback, send_later
 from curveroute.graphs.outbox import OUTBOX
 from curveroute.graphs.run_ids import trace_id_of
@@ -65,6 +67,8 @@ def send_feedback(
     target = run_id if isinstance(run_id, UUID) else trace_id_of(run_id)
     if target is None or (client is None and not tracing_is_enabled()):
         return False
+    if client is None:
+        make_client()
     said = Feedback(target, None, key, score, comment, source="api")
     return send_later(client or get_client(), project or get_tracer_project() or "default", said)
 
@@ -91,7 +95,7 @@ def open_telemetry(
     """Send every LangChain run of this process, the router's among them, as OpenInference spans over OTLP.
 
     Spans go out in batches, in the background. Inputs and outputs are left out as ``OPENINFERENCE_HIDE_INPUTS`` and its
-    kin say. Calling it again takes the place of what was set up before.
+    kin, or ``CURVEROUTE_HIDE_CONTENTS``, say. Calling it again takes the place of what was set up before.
 
     Args:
         endpoint: where spans are posted, such as ``http://localhost:6006/v1/traces``; by default what the variables
@@ -105,7 +109,7 @@ def open_telemetry(
     Raises:
         MissingExtra: the extra ``otel`` is not installed.
     """
-    instrumentor, sdk, export, exporter, resources = _otel()
+    instrumentor, sdk, export, exporter, resources, config = _otel()
     resource = resources.Resource.create({"service.name": "curveroute", "openinference.project.name": project})
     provider = sdk.TracerProvider(resource=resource)
     sent = exporter.OTLPSpanExporter(endpoint=endpoint, headers=dict(headers) if headers else None)
@@ -113,7 +117,8 @@ def open_telemetry(
     one = instrumentor.LangChainInstrumentor()
     if one.is_instrumented_by_opentelemetry:
         one.uninstrument()
-    one.instrument(tracer_provider=provider)
+    hidden = True if hides_contents(own=True) else None
+    one.instrument(tracer_provider=provider, config=config.TraceConfig(hide_inputs=hidden, hide_outputs=hidden))
     return cast("TracerProvider", provider)
 
 
@@ -124,6 +129,7 @@ def _otel() -> list[Any]:
         "opentelemetry.sdk.trace.export",
         "opentelemetry.exporter.otlp.proto.http.trace_exporter",
         "opentelemetry.sdk.resources",
+        "openinference.instrumentation",
     )
     try:
         return [importlib.import_module(name) for name in names]

@@ -177,6 +177,7 @@ async def whole_calls(url: str, folder: Path) -> dict[str, Any]:
             "router_chat": RouterChat.from_router(router_at(url, NullLedger())),
             "with_the_ledger": RouterChat.from_router(router_at(url, ledger)),
             "with_predictor_and_embedder": RouterChat.from_router(router_at(url, NullLedger(), learned=True)),
+            "with_all_three": RouterChat.from_router(router_at(url, ledger, learned=True)),
         }
 
         def ways(number: int) -> dict[str, Callable[[], Awaitable[object]]]:
@@ -186,8 +187,9 @@ async def whole_calls(url: str, folder: Path) -> dict[str, Any]:
             found: dict[str, Callable[[], Awaitable[object]]] = {
                 "direct": lambda: client.chat.completions.create(**direct),
             }
-            for name, chat in chats.items():
-                found[name] = lambda chat=chat: chat.ainvoke([HumanMessage(asked)])  # type: ignore[misc]
+            for place, (name, chat) in enumerate(chats.items(), start=1):
+                own = question(number + 1000 * place)  # what one has embedded, another need not
+                found[name] = lambda chat=chat, own=own: chat.ainvoke([HumanMessage(own)])  # type: ignore[misc]
             return found
 
         times: dict[str, list[tuple[float, float]]] = {}

@@ -74,6 +74,7 @@ class Context:
         form: what the answer must be: tools that may be called, a JSON schema, texts at which it ends.
         parts: composed parts; may be bound at build time instead.
         run_id: names the run in the ledger; by default a new id.
+        fresh: the id was made for this call alone, so that nothing was made under it before.
     """
 
     tradeoff: float = 0.5
@@ -89,6 +90,7 @@ class Context:
     form: Annotated[Form, SkipJsonSchema()] = _FREE
     parts: Annotated[object, SkipJsonSchema()] = field(default=None, repr=False)
     run_id: Annotated[RunId | None, SkipJsonSchema()] = None
+    fresh: Annotated[bool, SkipJsonSchema()] = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         if not (_is_number(self.tradeoff) and 0 <= self.tradeoff <= 1):

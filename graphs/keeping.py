@@ -19,7 +19,8 @@ from curveroute.graphs.model_runs import traced_chat
 from curveroute.graphs.run_ids import new_run_id
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
+    from typing import TypeAlias
 
     from langgraph.runtime import Runtime
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from curveroute.agent.ledger.events import Event
     from curveroute.agent.probe import Ask
     from curveroute.graphs.context import Context, Parts
+
+    Made: TypeAlias = Callable[[AttemptId], Awaitable[tuple[Attempt, ...]]]
 
 _CHECKPOINTER = "__pregel_checkpointer"
 _NAMESPACE = uuid.UUID("5f2b0c9e-6f0c-4d57-9a3a-3b0b9f3d6a11")
@@ -49,16 +52,25 @@ def run_id_of(runtime: Runtime[Context], context: Context) -> RunId:
     return RunId(uuid.uuid5(_NAMESPACE, f"{here.thread_id} {here.checkpoint_ns} {here.checkpoint_id} {settings}").hex)
 
 
-async def made_before(parts: Parts, ask: Ask) -> tuple[Ask, tuple[Attempt, ...]]:
+def ledger_before(context: Context, parts: Parts) -> Made:
+    """Where to look for calls that were made before; a run that nobody can have taken up has none, and asks nobody."""
+    return _none_made if context.fresh and not is_kept() else parts.ledger.made
+
+
+async def made_before(made: Made, ask: Ask) -> tuple[Ask, tuple[Attempt, ...]]:
     """What of an ask was made before this process, and the ask by the name under which it is looked for.
 
     A branch of a thread may ask another arm at the same step of the same run: that is another attempt.
     """
-    before = await parts.ledger.made(ask.attempt_id)
+    before = await made(ask.attempt_id)
     if all(attempt.arm == ask.arm for attempt in before):
         return ask, before
     ask = replace(ask, attempt_id=AttemptId(f"{ask.attempt_id}.{ask.arm}"))
-    return ask, await parts.ledger.made(ask.attempt_id)
+    return ask, await made(ask.attempt_id)
+
+
+async def _none_made(attempt_id: AttemptId) -> tuple[Attempt, ...]:  # noqa: ARG001
+    return ()
 
 
 def totals_of(attempts: Sequence[Attempt]) -> Totals | None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from langgraph.runtime import Runtime
-from langgraph.types import Overwrite, interrupt
+from langgraph.types import Command, Overwrite, interrupt
 
 from curveroute.agent.approval import PricedArm, allowed_usd, cleared, held, told
 from curveroute.agent.errors import ApprovalRefused, CapTooSmall, SettingError
@@ -33,8 +33,18 @@ from curveroute.agent.types import Attempt, AttemptId, Query, RunId
 from curveroute.agent.verify.form import check_form
 from curveroute.graphs.context import Context, Parts
 from curveroute.graphs.conversation import conversation_of
+from curveroute.graphs.edges import after_verify, to_probes
 from curveroute.graphs.events import emit
-from curveroute.graphs.keeping import is_kept, landed, made_before, noted_chat, notes_among, run_id_of, totals_of
+from curveroute.graphs.keeping import (
+    is_kept,
+    landed,
+    ledger_before,
+    made_before,
+    noted_chat,
+    notes_among,
+    run_id_of,
+    totals_of,
+)
 from curveroute.graphs.restored import checked
 from curveroute.graphs.state import Output, ProbeInput, State, Update
 from curveroute.graphs.traces import trace_decision, trace_end
@@ -42,6 +52,8 @@ from curveroute.graphs.traces import trace_decision, trace_end
 if TYPE_CHECKING:
     from curveroute.agent.ledger.events import Event
     from curveroute.agent.probe import Keep
+
+Step: TypeAlias = Command[Literal["probe", "approve", "accept", "escalate"]]
 
 
 class Nodes:
@@ -89,7 +101,7 @@ class Nodes:
             "refused": [],
         }
 
-    async def plan(self, state: State, runtime: Runtime[Context]) -> Update:
+    async def plan(self, state: State, runtime: Runtime[Context]) -> Step:
         """Let the planner speak if it pays, and decide what is tried first."""
         context, parts = self._given(runtime)
         checked(state, "run_id", "query", "candidates")
@@ -97,7 +109,7 @@ class Nodes:
         asked: tuple[Attempt, ...] = ()
         plan = ranking_plan(candidates, "planning is off")
         name = AttemptId(f"{state['run_id']}.plan")
-        if context.plan and (asked := await parts.ledger.made(name)):
+        if context.plan and (asked := await ledger_before(context, parts)(name)):
             plan = read_plan(asked[-1], candidates)
         elif context.plan:
             plan, asked = await make_plan(
@@ -120,28 +132,29 @@ class Nodes:
         await parts.ledger.record(state["run_id"], *_made(parts, asked), turn.decision)
         emit(runtime, {"type": "plan", "plan": plan, "decision": turn.decision})
         turn, approval = cleared(parts.pool, inquiry, asked, turn, context.approve_above_usd)
-        return {
+        update: Update = {
             "plan": plan,
             "attempts": _by_id(asked),
             "turn": turn,
             "decisions": (turn.decision,),
             "approval": approval,
         }
+        return _taking(state, update)
 
-    async def approve(self, state: State, runtime: Runtime[Context]) -> Update:
+    async def approve(self, state: State, runtime: Runtime[Context]) -> Step:
         """Ask a person about the price of the turn; refused, the run goes on with what needs no approval."""
         context, parts = self._given(runtime)
         checked(state, "run_id", "query", "candidates", "plan", "turn", "attempts", "decisions")
         request = state["approval"]
         if request is None:
-            return {}
+            return _taking(state, {"turn": state["turn"], "approval": None})
         attempts = tuple(state["attempts"].values())
         allowed = allowed_usd(interrupt(request), request)
         while isinstance(allowed, str):
             allowed = allowed_usd(interrupt({**request, "problem": allowed}), request)
         if allowed >= request["total_usd"]:
             turn = held(state["turn"], request["arms"], left_usd(allowed, attempts))
-            return {"turn": turn, "approval": None, "allowed_usd": allowed}
+            return _taking(state, {"turn": turn, "approval": None, "allowed_usd": allowed})
         inquiry = _inquiry(state, context, allowed, request["arms"])
         try:
             turn = next_turn(parts.outlooker, inquiry, attempts, len(state["decisions"]) + 1)
@@ -152,18 +165,18 @@ class Nodes:
         turn = told(turn, request["arms"])
         await parts.ledger.record(state["run_id"], turn.decision)
         trace_decision(turn.decision)
-        decisions = (*state["decisions"], turn.decision)
-        return {
+        update: Update = {
             "turn": turn,
-            "decisions": decisions,
+            "decisions": (*state["decisions"], turn.decision),
             "approval": None,
             "allowed_usd": allowed,
             "refused": request["arms"],
         }
+        return _taking(state, update)
 
     async def probe(self, state: ProbeInput, runtime: Runtime[Context]) -> Update:
         """Ask one arm; its tokens go out live when the run is committed to it."""
-        _, parts = self._given(runtime)
+        context, parts = self._given(runtime)
         checked(state, "run_id", "query", "ask")
         ask = state["ask"]
         emit(runtime, {"type": "probe", "attempt_id": ask.attempt_id, "arm": ask.arm})
@@ -171,7 +184,7 @@ class Nodes:
         def on_token(text: str) -> None:
             emit(runtime, {"type": "token", "attempt_id": ask.attempt_id, "text": text})
 
-        ask, before = await made_before(parts, ask)
+        ask, before = await made_before(ledger_before(context, parts), ask)
         if any(attempt.attempt_id == ask.attempt_id for attempt in before):
             return {"attempts": _by_id(before)}
         ask = replace(ask, reserve_usd=ask.reserve_usd - spent_usd(before))
@@ -189,7 +202,7 @@ class Nodes:
         await parts.ledger.record(state["run_id"], *_made(parts, attempts, number))
         return {"attempts": _by_id((*before, *attempts))}
 
-    async def verify(self, state: State, runtime: Runtime[Context]) -> Update:
+    async def verify(self, state: State, runtime: Runtime[Context]) -> Step:
         """Give every attempt its verdict, and decide: accept, or try what is worth more than it costs."""
         context, parts = self._given(runtime)
         checked(state, "run_id", "query", "candidates", "plan", "turn", "attempts", "decisions")
@@ -198,7 +211,7 @@ class Nodes:
         inquiry = _inquiry(state, context, allowed, refused)
         try:
             reviewed = await review_run(
-                _panel(parts, state["run_id"]),
+                _panel(context, parts, state["run_id"]),
                 inquiry,
                 attempts,
                 len(state["decisions"]) + 1,
@@ -222,17 +235,18 @@ class Nodes:
         trace_decision(decision)
         now = {**state["attempts"], **_by_id(reviewed.judged)}
         turn, approval = cleared(parts.pool, inquiry, tuple(now.values()), turn, None if refused else allowed)
-        return {
+        update: Update = {
             "attempts": _by_id((*reviewed.judged, *reviewed.changed)),
             "turn": turn,
             "decisions": (*state["decisions"], decision),
             "approval": approval,
         }
+        return Command(update=update, goto=after_verify(turn))
 
-    async def escalate(self, state: State, runtime: Runtime[Context]) -> Update:
-        """The rule found more to gain: say so. The edges send the next probes."""
+    async def escalate(self, state: State, runtime: Runtime[Context]) -> Step:
+        """The rule found more to gain: say so, and send the next probes."""
         emit(runtime, {"type": "escalate", "decision": state["turn"].decision})
-        return {}
+        return _taking(state, {"turn": state["turn"], "approval": state.get("approval")})
 
     async def accept(self, state: State, runtime: Runtime[Context]) -> Output:
         """Close the run with the best answer so far."""
@@ -281,12 +295,17 @@ class Nodes:
         return context, parts
 
 
-def _panel(parts: Parts, run_id: RunId) -> Panel:
+def _taking(state: State, update: Update) -> Step:
+    """The update, and the turn in it taken."""
+    return Command(update=update, goto=to_probes(state["run_id"], state["query"], update["turn"], update["approval"]))
+
+
+def _panel(context: Context, parts: Parts, run_id: RunId) -> Panel:
     return Panel(
         parts.pool,
         noted_chat(parts, run_id),
         parts.outlooker,
-        parts.ledger.made,
+        ledger_before(context, parts),
         parts.embedder,
         parts.verifiers,
         keep=_keeper(parts, run_id),

@@ -71,10 +71,20 @@ class Gathered:
         call["arguments"] += _text(said.get("arguments"))
 
 
+class StreamFault(Exception):
+    """An error that a server tells of in the midst of its stream."""
+
+
 async def gather(stream: AsyncIterator[object], gathered: Gathered, on_token: Callable[[str], None] | None) -> None:
-    """Take in a stream of decoded chunks, and tell its text as it comes."""
+    """Take in a stream of decoded chunks, and tell its text as it comes.
+
+    Raises:
+        StreamFault: one of them is an error.
+    """
     async for read in stream:
         chunk = _object(read)
+        if fault := chunk.get("error"):
+            raise StreamFault(_text(_object(fault).get("message")) or _text(fault) or "the server's stream says: error")
         if isinstance(usage := chunk.get("usage"), dict):
             gathered.usage = usage
         for choice in _objects(chunk.get("choices")):

@@ -10,11 +10,14 @@ import asyncio
 import importlib
 import json
 import time
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from curveroute.agent.chat.gathering import Gathered, gather, reply_of
+from curveroute.agent.chat.client import Client, Refused
+from curveroute.agent.chat.event_stream import events_of
+from curveroute.agent.chat.gathering import Gathered, StreamFault, gather, reply_of
 from curveroute.agent.chat.request import call_body
 from curveroute.agent.chat.retry import RetryPolicy, is_ambiguous, is_mendable, retry_after_s
 from curveroute.agent.chat.tool_schema import read_tool_reply, with_form_told
@@ -23,15 +26,12 @@ from curveroute.agent.errors import LocalServerError, ModelCallError, WeightsErr
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from openai import APIConnectionError, AsyncOpenAI, AsyncStream
+    from httpx2 import Response
 
     from curveroute.agent.chat.seam import Call, Reply
     from curveroute.agent.types import JsonValue, ModelId
 
 _CLIENT_MODULES = ("openai", "httpx2")
-_CONNECT_TIMEOUT_S = 10.0
-# Servers close idle connections after five seconds; a request sent into that moment is lost, so ours are closed before.
-_IDLE_S = 2.0
 _LONGEST_REASON = 600
 _HIDDEN = "[the key]"
 _NEVER_SENT = frozenset(
@@ -75,7 +75,7 @@ class Endpoint:
 
 @dataclass(slots=True)
 class _PerLoop:
-    clients: dict[tuple[str, str], AsyncOpenAI] = field(default_factory=dict, repr=False)
+    clients: dict[tuple[str, str], Client] = field(default_factory=dict, repr=False)
     slots: dict[ModelId, asyncio.Semaphore] = field(default_factory=dict)
 
 
@@ -148,7 +148,7 @@ class OpenAIChat:
         """Close the clients of the running event loop."""
         held = self._loops.pop(asyncio.get_running_loop(), None)
         for client in held.clients.values() if held else ():
-            await client.close()
+            await client.aclose()
 
     def _next_wait(self, failure: _Failed, tried: int, may_resend: Callable[[], bool] | None) -> float | None:
         if not failure.mendable or failure.streamed:
@@ -163,10 +163,12 @@ class OpenAIChat:
         gathered = Gathered()
         client = await self._client(endpoint)
         try:
-            async with asyncio.timeout(endpoint.timeout_s), await _stream(client, endpoint, call) as stream:
-                await gather(stream, gathered, on_token)
+            async with asyncio.timeout(endpoint.timeout_s):
+                response = await _send(client, endpoint, call)
+                async with aclosing(events_of(response)) as events:
+                    await gather(events, gathered, on_token)
         except Exception as error:
-            failure = _failure(error, endpoint, client.api_key, streamed=_was_told(gathered, on_token))
+            failure = _failure(error, endpoint, client.key, streamed=_was_told(gathered, on_token))
             if failure is None:
                 raise
             if gathered.finish is None:  # otherwise the answer is whole, and only the end of its transfer was lost
@@ -180,7 +182,7 @@ class OpenAIChat:
         held = self._loops.setdefault(asyncio.get_running_loop(), _PerLoop())
         return held.slots.setdefault(model, asyncio.Semaphore(endpoint.concurrency))
 
-    async def _client(self, endpoint: Endpoint) -> AsyncOpenAI:
+    async def _client(self, endpoint: Endpoint) -> Client:
         try:
             base_url = await endpoint.locate()
         except (LocalServerError, WeightsError) as error:
@@ -192,7 +194,7 @@ class OpenAIChat:
         if (base_url, key) not in held.clients:
             await asyncio.to_thread(_import_client)
         if (base_url, key) not in held.clients:  # another call may have made it meanwhile
-            held.clients[base_url, key] = _new_client(base_url, key, reuse=endpoint.reuse)
+            held.clients[base_url, key] = Client.open(base_url, key, reuse=endpoint.reuse)
         return held.clients[base_url, key]
 
 
@@ -244,17 +246,6 @@ def _import_client() -> None:
         importlib.import_module(name)
 
 
-def _new_client(base_url: str, key: str, *, reuse: bool) -> AsyncOpenAI:
-    import httpx2
-    from openai import AsyncOpenAI, DefaultAsyncHttpxClient
-
-    http_client = DefaultAsyncHttpxClient(
-        limits=httpx2.Limits(keepalive_expiry=_IDLE_S, max_keepalive_connections=None if reuse else 0),
-        mounts={"all://127.0.0.1": None, "all://localhost": None},  # a proxy from the environment cannot reach these
-    )
-    return AsyncOpenAI(base_url=base_url, api_key=key, max_retries=0, http_client=http_client)
-
-
 async def _revive(revive: Callable[[], Awaitable[None]], lost: int) -> None:
     try:
         await revive()
@@ -262,19 +253,9 @@ async def _revive(revive: Callable[[], Awaitable[None]], lost: int) -> None:
         raise ModelCallError(str(error), lost_tries=lost) from error
 
 
-async def _stream(client: AsyncOpenAI, endpoint: Endpoint, call: Call) -> AsyncStream[object]:
-    """The request, sent; its chunks come as plain JSON (see ``gathering``), and its body goes out as it was made."""
-    from openai import AsyncStream, Timeout
-
+async def _send(client: Client, endpoint: Endpoint, call: Call) -> Response:
     body = call_body(call, served_as=endpoint.served_as, limit_field=endpoint.limit_field, logprobs=endpoint.logprobs)
-    return await client.post(
-        "/chat/completions",
-        cast_to=object,
-        body={**body, **endpoint.extra_body},
-        options={"timeout": Timeout(endpoint.timeout_s, connect=min(_CONNECT_TIMEOUT_S, endpoint.timeout_s))},
-        stream=True,
-        stream_cls=AsyncStream[object],
-    )
+    return await client.post({**body, **endpoint.extra_body}, endpoint.timeout_s)
 
 
 def _was_told(gathered: Gathered, on_token: Callable[[str], None] | None) -> bool:
@@ -285,28 +266,28 @@ def _was_told(gathered: Gathered, on_token: Callable[[str], None] | None) -> boo
 def _failure(error: Exception, endpoint: Endpoint, key: str, *, streamed: bool) -> _Failed | None:
     """What an exception says about its request; ``None`` when it is not the endpoint's doing."""
     import httpx2
-    from openai import APIConnectionError, APIError, APIStatusError
 
     reason = _reason(error).replace(key, _HIDDEN) if endpoint.key else _reason(error)
-    if isinstance(error, APIStatusError):
-        return _Failed.of_status(error.status_code, error.response.headers, reason)
-    if isinstance(error, APIConnectionError):
-        return _Failed.of_connection(reason, sent=_sent(error), streamed=streamed)
-    if isinstance(error, TimeoutError):
+    if isinstance(error, Refused):
+        return _Failed.of_status(error.status, error.headers, reason)
+    if isinstance(error, TimeoutError | httpx2.TimeoutException) and _sent(error):
         reason = f"no complete answer within {endpoint.timeout_s:g} s"
         return _Failed.of_connection(reason, sent=True, streamed=streamed)
-    if isinstance(error, APIError | httpx2.RequestError):
+    if isinstance(error, httpx2.RequestError):
+        return _Failed.of_connection(f"the connection failed ({reason})", sent=_sent(error), streamed=streamed)
+    if isinstance(error, StreamFault):
         return _Failed.of_connection(reason, sent=True, streamed=streamed)
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
         return _Failed.of_connection(f"the server's stream is not JSON ({reason})", sent=True, streamed=streamed)
     return None
 
 
-def _sent(error: APIConnectionError) -> bool:
+def _sent(error: Exception) -> bool:
     """Whether the request may have reached the server before the connection failed."""
-    return type(error.__cause__).__name__ not in _NEVER_SENT
+    return type(error).__name__ not in _NEVER_SENT
 
 
 def _reason(error: Exception) -> str:
     cause = error.__cause__
-    return f"{error}" + (f" ({cause})" if cause is not None and str(cause) not in str(error) else "")
+    said = str(error) or type(error).__name__
+    return said + (f" ({cause})" if cause is not None and str(cause) not in said else "")

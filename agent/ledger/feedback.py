@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LONGEST_COMMENT = 10_000
 LONGEST_SOURCE = 64
+SHORTEST_NAME = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +64,15 @@ def read_served(connection: Connection, prefix: str) -> tuple[RunId, AttemptId]:
     """The one run of this id, or whose id begins so, and the attempt whose answer it served.
 
     Raises:
-        LedgerError: no such run or several, or one that has no answer.
+        LedgerError: no such run or several, a beginning too short to be meant, or a run that has no answer.
     """
     with snapshot(connection) as session:
         row = find_run(session, prefix)
+        if len(prefix) < min(SHORTEST_NAME, len(row.run_id)):  # what is said stays: a slip must not rate another run
+            raise LedgerError(
+                f"{prefix!r} is too little of a run's id to be sure which is meant: give at least {SHORTEST_NAME} "
+                f"characters of it (it would be {row.run_id})"
+            )
         if row.kind != "ask":
             raise LedgerError(f"run {row.run_id!r} is a collection, which serves no answer: name a run of `ask`")
         if row.answer_attempt_id is None:

@@ -7,7 +7,6 @@ own lock, so that of two processes that start at once one migrates and the other
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT_S = 10.0
 _MIGRATION_LOCK = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(3710945226)"}
-_COMPACT = partial(json.dumps, separators=(",", ":"))
+_COMPACT = json.JSONEncoder(separators=(",", ":")).encode
 _WAL_TRIES = 20
 _LONGEST_LOG_PAGES = 16_000  # a backstop: the scribe checkpoints sooner, when nobody waits
 

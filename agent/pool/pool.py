@@ -197,8 +197,10 @@ def input_tokens_prior(messages: Sequence[Message]) -> int:
 
     Images are not counted; what they are billed as depends on the model (:func:`images_in`).
     """
-    characters = sum(map(len, _texts(messages)))
-    ascii_only = sum(len(text.encode("ascii", "ignore")) for text in _texts(messages))
+    texts = list(_texts(messages))
+    characters = sum(map(len, texts))
+    # Whether a text is ASCII is known without reading it, and a prompt is measured once for every budget.
+    ascii_only = sum(len(text) if text.isascii() else len(text.encode("ascii", "ignore")) for text in texts)
     return (
         math.ceil(ascii_only / _CHARS_PER_TOKEN)
         + (characters - ascii_only)
@@ -208,7 +210,7 @@ def input_tokens_prior(messages: Sequence[Message]) -> int:
 
 def input_tokens_bound(messages: Sequence[Message]) -> int:
     """A number of tokens that the prompt cannot exceed, whatever the tokenizer; images are not counted."""
-    size = sum(len(text.encode("utf-8", "surrogatepass")) for text in _texts(messages))
+    size = sum(len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass")) for text in _texts(messages))
     return size + _TEMPLATE_TOKENS + _TEMPLATE_TOKENS_PER_MESSAGE * (len(messages) + sum(map(_calls_in, messages)))
 
 

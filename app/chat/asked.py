@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from curveroute.agent.errors import SettingError
 from curveroute.agent.types import Form, Tool, Toolbox
-from curveroute.configurable import meant, settings_in
+from curveroute.configurable import OF_THE_CHAT, checked_limit, meant, settings_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SETTINGS = (
     "tradeoff", "max_cost_usd", "seconds_usd", "max_error", "policy", "plan", "judge", "allow", "deny",
 )  # fmt: skip
-CONFIGURABLES = frozenset({*SETTINGS, "pool", "model", "max_tokens"})
+CONFIGURABLES = frozenset({*SETTINGS, *OF_THE_CHAT})
 _FORM = ("tools", "tool_choice", "parallel_tool_calls", "response_format", "strict")
 _CALL = frozenset({*CONFIGURABLES, *_FORM, "stream"})
 _CHOICES = {True: "required", False: "none", None: "auto"}
@@ -76,14 +76,11 @@ def asked(pool: str, fields: Mapping[str, Any], given: Mapping[str, Any], stop: 
             raise SettingError(f"model {model!r} is not among those allowed: {', '.join(given['allow'])}")
         settings["allow"] = (model,)
     ends = stop if stop is not None else fields["stop"]
-    limit = given.get("max_tokens", fields["max_tokens"])
-    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool)):
-        raise SettingError(f"max_tokens is {limit!r}; give a whole number of tokens, or none")
     form = Form(
         toolbox=_toolbox(given),
         schema=schema_of(given.get("response_format")),
         stop=(ends,) if isinstance(ends, str) else tuple(ends or ()),
-        max_tokens=limit,
+        max_tokens=checked_limit(given.get("max_tokens", fields["max_tokens"])),
     )
     return Asked(str(given.get("pool", pool)), settings, form)
 
@@ -107,6 +104,11 @@ def choice_of(given: object, names: Sequence[str]) -> str:
     raise SettingError(
         f"tool_choice is {given!r}; give auto, any, required, none, or one of the tools: {', '.join(names)}"
     )
+
+
+def choice_is_free(given: object) -> bool:
+    """Whether a tool choice, in any words, leaves it to the model whether it calls anything."""
+    return given is None or given is False or (isinstance(given, str) and given in {"auto", "none"})
 
 
 def schema_of(response_format: object) -> JsonObject | None:
@@ -143,14 +145,22 @@ def _toolbox(given: Mapping[str, Any]) -> Toolbox | None:
     return Toolbox(read, choice, cast("bool | None", given.get("parallel_tool_calls")))
 
 
-def _tool(given: object) -> Tool:
-    """A tool, from anything that LangChain reads as one."""
+def tool_dict(given: object, *, strict: bool | None = None) -> dict[str, Any]:
+    """A tool in OpenAI's form, from anything that LangChain reads as one.
+
+    Raises:
+        SettingError: it is none.
+    """
     from langchain_core.utils.function_calling import convert_to_openai_tool
 
     try:
-        function = convert_to_openai_tool(cast("Any", given)).get("function")
-    except (ValueError, TypeError, KeyError) as error:
+        return convert_to_openai_tool(cast("Any", given), strict=strict)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise SettingError(f"{_shown(given)} is no tool: {error}") from error
+
+
+def _tool(given: object) -> Tool:
+    function = tool_dict(given).get("function")
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise SettingError(f"{_shown(given)} is no tool that a model can call; give functions, tools or their schemas")
     parameters = function.get("parameters") or {"type": "object", "properties": {}}

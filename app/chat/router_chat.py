@@ -11,27 +11,29 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import ensure_config
 from pydantic import Field, model_validator
 
 from curveroute.agent.errors import SettingError
-from curveroute.chat.apart import apart, each_apart
-from curveroute.chat.asked import SETTINGS, Asked, asked, configured
+from curveroute.chat.agent_loop import check_answer, check_turn, in_agent
+from curveroute.chat.asked import SETTINGS, Asked, asked, configured, tool_dict
+from curveroute.chat.asking import endless, events_of, result_of, route_of
 from curveroute.chat.feedback import TakesFeedback
 from curveroute.chat.listeners import Listeners
-from curveroute.chat.message import PROVIDER, message_of
+from curveroute.chat.message import PROVIDER
 from curveroute.chat.routers import Routers
 from curveroute.chat.scope import SCOPE, Scope
 from curveroute.chat.structured import structured
 from curveroute.chat.told import Told
+from curveroute.closing import Closing
 from curveroute.graphs.context import Context
+from curveroute.graphs.langsmith_client import make_client
 from curveroute.portal import PORTAL
 from curveroute.route import Route
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-    from types import TracebackType
 
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
     from langchain_core.language_models import LangSmithParams, LanguageModelInput
@@ -40,13 +42,12 @@ if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
 
     from curveroute.chat.asked import Method
-    from curveroute.graphs.events import RunEvent
     from curveroute.router import Router
 
 _FIELDS = ("pool", *SETTINGS, "max_tokens", "stop", "streaming", "pass_over")
 
 
-class RouterChat(TakesFeedback, BaseChatModel):
+class RouterChat(TakesFeedback, Closing, BaseChatModel):
     """A chat model whose every answer is routed: stands wherever LangChain takes a chat model.
 
     Its settings can be given here, to ``bind``, with a call, or in the ``configurable`` of a config; the later one
@@ -116,6 +117,7 @@ class RouterChat(TakesFeedback, BaseChatModel):
     @model_validator(mode="after")
     def _in_range(self) -> Self:
         Context(**{name: getattr(self, name) for name in SETTINGS})
+        make_client()  # its first call is traced before a router is made for it
         return self
 
     @property
@@ -155,10 +157,16 @@ class RouterChat(TakesFeedback, BaseChatModel):
         Raises:
             SettingError: an argument or configurable that is unknown or out of range.
             RunError: nothing to answer, no model that can, no arm under the cap, or every arm failed.
+            SchemaUnmet: in an agent of ``create_agent``: no model's answer is what its response format asks for.
         """
-        given = self._with_config(config, kwargs)
+        given, looped = self._with_config(config, kwargs), in_agent(config)
+        if looped:
+            check_turn(input, given)
         with Scope(config, self.callbacks) as scope:
-            return super().invoke(input, scope.config, stop=stop, **given, **{SCOPE: scope})
+            message = super().invoke(input, scope.config, stop=stop, **given, **{SCOPE: scope})
+        if looped:
+            check_answer(message, given)
+        return message
 
     async def ainvoke(
         self,
@@ -169,9 +177,14 @@ class RouterChat(TakesFeedback, BaseChatModel):
         **kwargs: Any,  # noqa: ANN401
     ) -> AIMessage:
         """As :meth:`invoke`."""
-        given = self._with_config(config, kwargs)
+        given, looped = self._with_config(config, kwargs), in_agent(config)
+        if looped:
+            check_turn(input, given)
         async with Scope(config, self.callbacks) as scope:
-            return await super().ainvoke(input, scope.config, stop=stop, **given, **{SCOPE: scope})
+            message = await super().ainvoke(input, scope.config, stop=stop, **given, **{SCOPE: scope})
+        if looped:
+            check_answer(message, given)
+        return message
 
     def stream(
         self,
@@ -244,12 +257,12 @@ class RouterChat(TakesFeedback, BaseChatModel):
         call = self._asked(kwargs, stop)
         router = self.routers.get(call.pool)
         if not listeners.anyone:
-            return _result(PORTAL.call(apart(_route(router, messages, call, listeners))))
-        for event in PORTAL.each(_events(router, messages, call, listeners)):
+            return result_of(PORTAL.call(route_of(router, messages, call, listeners)))
+        for event in PORTAL.each(events_of(router, messages, call, listeners)):
             if isinstance(event, Route):
-                return _result(event)
+                return result_of(event)
             listeners.tell(event)
-        raise _endless()
+        raise endless()
 
     async def _agenerate(
         self,
@@ -263,13 +276,13 @@ class RouterChat(TakesFeedback, BaseChatModel):
         call = self._asked(kwargs, stop)
         router = await self.routers.aget(call.pool)
         if not listeners.anyone:
-            return _result(await apart(_route(router, messages, call, listeners)))
-        async with aclosing(_events(router, messages, call, listeners)) as events:
+            return result_of(await route_of(router, messages, call, listeners))
+        async with aclosing(events_of(router, messages, call, listeners)) as events:
             async for event in events:
                 if isinstance(event, Route):
-                    return _result(event)
+                    return result_of(event)
                 await listeners.atell(event)
-        raise _endless()
+        raise endless()
 
     def _stream(
         self,
@@ -281,7 +294,7 @@ class RouterChat(TakesFeedback, BaseChatModel):
         scope: Scope | None = kwargs.pop(SCOPE, None)
         listeners = Listeners.of(run_manager) if scope is None else scope.listeners
         call, told = self._asked(kwargs, stop), Told()
-        events = PORTAL.each(_events(self.routers.get(call.pool), messages, call, listeners))
+        events = PORTAL.each(events_of(self.routers.get(call.pool), messages, call, listeners))
         with closing(events) if scope is None else scope.until_end(events):
             for event in events:
                 if not isinstance(event, Route):
@@ -300,7 +313,7 @@ class RouterChat(TakesFeedback, BaseChatModel):
         listeners = Listeners.of(run_manager) if scope is None else scope.listeners
         call, told = self._asked(kwargs, stop), Told()
         router = await self.routers.aget(call.pool)
-        events = _events(router, messages, call, listeners)
+        events = events_of(router, messages, call, listeners)
         async with aclosing(events) if scope is None else scope.until_end(events):
             async for event in events:
                 if not isinstance(event, Route):
@@ -332,9 +345,7 @@ class RouterChat(TakesFeedback, BaseChatModel):
             strict: close the tools' schemas, so that nothing but their parameters fits.
             kwargs: further arguments of every call.
         """
-        from langchain_core.utils.function_calling import convert_to_openai_tool
-
-        bound: dict[str, Any] = {"tools": [convert_to_openai_tool(tool, strict=strict) for tool in tools]}
+        bound: dict[str, Any] = {"tools": [tool_dict(tool, strict=strict) for tool in tools]}
         if tool_choice is not None:
             bound["tool_choice"] = tool_choice
         if parallel_tool_calls is not None:
@@ -367,44 +378,6 @@ class RouterChat(TakesFeedback, BaseChatModel):
         """
         return structured(self, schema, method=method, include_raw=include_raw, strict=strict, given=kwargs)
 
-    def close(self) -> None:
-        """Let go of what was opened for it: connections, local servers, the ledger."""
-        PORTAL.call(self.aclose())
-
     async def aclose(self) -> None:
         """As :meth:`close`, for the running event loop."""
         await self.routers.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-
-async def _route(router: Router, messages: list[BaseMessage], call: Asked, listeners: Listeners) -> Route:
-    return await router.ainvoke(messages, listeners.config(), form=call.form, **call.settings)
-
-
-def _events(
-    router: Router, messages: list[BaseMessage], call: Asked, listeners: Listeners
-) -> AsyncGenerator[RunEvent | Route, None]:
-    return each_apart(router.events(messages, listeners.config(), form=call.form, **call.settings))
-
-
-def _result(route: Route) -> ChatResult:
-    return ChatResult(generations=[ChatGeneration(message=message_of(route))])
-
-
-def _endless() -> AssertionError:
-    return AssertionError("a run ended without a route")

@@ -38,7 +38,7 @@ class Scope:
         run_id = whole.get("run_id") or uuid7()
         # Configured once and handed on, so that a tracer from the environment is one, and knows both runs.
         manager = CallbackManager.configure(whole.get("callbacks"))
-        both = CallbackManager.configure(manager, own)
+        both = manager if own is None else CallbackManager.configure(manager, own)
         self.config = cast("RunnableConfig", {**whole, "run_id": run_id, "callbacks": manager})
         self.listeners = Listeners(tuple(both.handlers), run_id, Listeners.of(None).writer)
         self._streams: list[Any] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def run(options: argparse.Namespace) -> int:
     """Write it, and say on what."""
     from curveroute.agent.ledger import Ledger
     from curveroute.compose import load_settings
+    from curveroute.tracing import ToLangSmith, flush
 
     with Ledger.open(load_settings().ledger_url) as ledger:
         work = ledger.give_feedback(options.run_id, options.score, options.comment, options.source)
@@ -30,4 +32,7 @@ def run(options: argparse.Namespace) -> int:
             one.attempt.arm for one in ledger.run(given.run_id).attempts if one.attempt.attempt_id == given.attempt_id
         )
     print(f"kept: {given.score:g} by {given.source} for the answer of {arm} in run {given.run_id}")
+    asyncio.run(ToLangSmith().heard(given))
+    if not flush():
+        print("LangSmith has not taken it yet, and is no longer waited for", file=sys.stderr)
     return 0

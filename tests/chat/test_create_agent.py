@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from curveroute import RouterChat
 from curveroute.agent.chat.seam import Reply
-from curveroute.agent.errors import CapabilityError
+from curveroute.agent.errors import CapabilityError, SchemaUnmet
 from curveroute.agent.types import ToolCall, Usage
 
 if TYPE_CHECKING:
@@ -145,3 +145,60 @@ def test_an_agent_over_a_pool_that_can_call_no_tools_says_so(make: Any) -> None:
     with pytest.raises(CapabilityError, match="a model that can call tools, and of pool 'toy' none"):
         agents.create_agent(chat, [add]).invoke(ASKED)
     assert seam.calls == []
+
+
+def broken(_: Call) -> Reply:
+    call = ToolCall(call_id="c", name="Sums", arguments='{"first": 1,')
+    return Reply("", Usage(30, 10), "tool_calls", 0.1, tool_calls=(call,))
+
+
+NO_SCHEMA = {
+    "words": (lambda _: "I do not know.", 1, "it calls no tool, and one must be called"),
+    "nothing": (lambda _: "", 1, "it calls no tool, and one must be called"),
+    "broken": (broken, 1, "its arguments of 'Sums' are no JSON object"),
+    "misfit": (lambda _: called(("Sums", {"first": 1})), 2, '"second" is a required property'),
+}
+
+
+@pytest.mark.parametrize("kind", NO_SCHEMA)
+@pytest.mark.parametrize("tools", [[], [add]], ids=["alone", "with a tool"])
+@pytest.mark.parametrize("middleware", [False, True], ids=["model", "middleware"])
+async def test_a_schema_that_nobody_satisfies_ends_an_agent_in_words_and_is_not_paid_for_again(
+    make: Any, kind: str, tools: list[Any], middleware: bool
+) -> None:
+    from curveroute import RouterMiddleware
+
+    answer, turns, words = NO_SCHEMA[kind]
+    for once in ("invoke", "ainvoke"):
+        chat, seam = make(answer)
+        added = [RouterMiddleware(chat.routers.get(chat.pool))] if middleware else []
+        agent = agents.create_agent(chat, tools, response_format=Sums, middleware=added)
+        with pytest.raises(SchemaUnmet, match=words):
+            agent.invoke(ASKED) if once == "invoke" else await agent.ainvoke(ASKED)
+        assert len(seam.calls) == turns, "each turn is one call: the first arm alone pays at this tradeoff"
+
+
+def test_a_model_that_is_told_what_does_not_fit_may_mend_it(make: Any) -> None:
+    def mends(call: Call) -> Reply:
+        told = any(message["role"] == "tool" for message in call.messages)
+        return called(("Sums", {"first": 42, "second": 2} if told else {"first": 42}))
+
+    agent = agents.create_agent(make(mends)[0], response_format=Sums)
+    assert agent.invoke(ASKED)["structured_response"] == Sums(first=42, second=2)
+
+
+def test_outside_of_an_agents_loop_a_faulty_call_is_given_as_it_is(make: Any) -> None:
+    @tool
+    def inner(question: str) -> str:
+        """Asks another model, from inside a tool."""
+        message = chat.bind_tools([Sums], tool_choice="any").invoke(question)
+        return f"{len(message.invalid_tool_calls)} broken"
+
+    def answer(call: Call) -> Any:
+        if call.messages[-1]["role"] == "tool":
+            return call.messages[-1]["content"]
+        names = {one.name for one in call.toolbox.tools} if call.toolbox else set()
+        return broken(call) if "Sums" in names else called(("inner", {"question": "7"}))  # type: ignore[dict-item]
+
+    chat, _ = make(answer)
+    assert agents.create_agent(chat, [inner]).invoke(ASKED)["messages"][-1].content == "1 broken"

@@ -406,6 +406,8 @@ class TestSettings:
             (lambda chat: chat.invoke("?", tool_choice="any"), "tool_choice was given without tools"),
             (lambda chat: chat.invoke("?", response_format={"type": "xml"}), "response_format is not understood"),
             (lambda chat: chat.invoke("?", tools=[{"name": 1}]), "is no tool"),
+            (lambda chat: chat.bind_tools([3]), "3 is no tool"),
+            (lambda chat: chat.bind_tools([None], strict=True), "null is no tool"),
             (
                 lambda chat: chat.bind_tools([len_of], tool_choice="size"),
                 "tool_choice is 'size'.*one of the tools: len_of",

@@ -23,7 +23,7 @@ def run_id(cli: Cli, pool: str) -> str:
 
 
 def test_feedback_is_kept_and_shown(cli: Cli, run_id: str) -> None:
-    ran = cli("feedback", run_id[:10], "--score", "0.25", "--comment", "half of it\nis wrong")
+    ran = cli("feedback", run_id[:6], "--score", "0.25", "--comment", "half of it\nis wrong")
     assert (ran.status, ran.err) == (0, "")
     assert ran.out == f"kept: 0.25 by user for the answer of strong@256 in run {run_id}\n"
     cli("feedback", run_id, "--score", "1", "--source", "grader")
@@ -46,6 +46,8 @@ def test_a_run_without_feedback_says_nothing_of_it(cli: Cli, run_id: str) -> Non
     ("words", "complaint"),
     [
         (("nobody", "--score", "1"), "no run 'nobody' in the ledger"),
+        (("{run:.1}", "--score", "1"), "is too little of a run's id to be sure which is meant: give at least 6"),
+        (("{run:.5}", "--score", "1"), "is too little of a run's id to be sure which is meant: give at least 6"),
         (("{run}", "--score", "1.5"), "score is 1.5; give a number from 0"),
         (("{run}", "--score", "nan"), "score is nan"),
         (("{run}", "--score", "1", "--comment", "x" * 10_001), "the comment has 10001 characters"),

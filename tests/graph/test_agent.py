@@ -210,6 +210,18 @@ async def test_a_tool_takes_other_names_and_arguments_and_refuses_those_without_
         router.as_tool(arg_types={"topic": str})
 
 
+async def test_settings_are_arguments_of_a_tool_and_what_would_do_nothing_is_refused_by_name(router: Router) -> None:
+    tool = router.as_tool(arg_types={"query": str, "allow": list[str]})  # type: ignore[dict-item]
+    for call in (tool.invoke, tool.ainvoke):
+        for name in ("small", "big"):
+            args = {"query": "Who?", "allow": [name]}
+            given: Any = {"name": "curveroute", "args": args, "id": "7", "type": "tool_call"}
+            told: Any = call(given)
+            assert (told if isinstance(told, ToolMessage) else await told).artifact["model"] == name
+    with pytest.raises(SettingError, match=r"would do nothing with the argument tone, question: beside query"):
+        router.as_tool(arg_types={"tone": str, "query": str, "question": str})
+
+
 def _query() -> Any:
     from curveroute.agent.types import Query
 

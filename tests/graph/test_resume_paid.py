@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from curveroute.agent.chat.seam import Reply
 from curveroute.agent.ledger import Ledger
 from curveroute.agent.ledger.events import AttemptMade
-from curveroute.agent.types import Usage
+from curveroute.agent.types import RunId, Usage
 from curveroute.graphs import STATE_TYPES, build
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from curveroute.agent.chat.seam import Call
     from curveroute.agent.ledger import Event
-    from curveroute.agent.types import RunId
 
 PLAN = {"order": ["A", "B", "C", "D", "E", "F"], "probe": True, "criteria": "a number"}
 WORD = {"reason": "I checked it.", "verdict": "unsure"}
@@ -72,3 +72,15 @@ async def test_a_paid_call_is_not_paid_again(house: type[House], tmp_path: Path,
         assert len(chat.calls) == len(output["attempts"])
         assert ledger.run(output["run_id"]).totals.attempts == len(output["attempts"])
         assert ledger.verify().ok, ledger.verify().disagreements
+
+
+async def test_a_run_of_a_name_that_was_given_is_looked_up_also_where_nothing_is_checkpointed(
+    house: type[House], tmp_path: Path
+) -> None:
+    chat = house.chat(lambda call: Reply(f"Answer: {call.arm.model}", Usage(30, 10), "stop", 0.1))
+    question: Any = {"messages": [{"role": "user", "content": "2 + 2?"}]}
+    with Ledger.open(f"sqlite:///{tmp_path / 'l.sqlite'}") as ledger:
+        context = replace(house.context(house.pool(), chat, ledger=ledger), run_id=RunId("mine"))
+        first, again = [await build().compile().ainvoke(question, context=context) for _ in range(2)]
+        assert first["attempts"] == again["attempts"]
+        assert len(chat.calls) == len(first["attempts"])

@@ -97,12 +97,31 @@ async def test_name_tags_and_metadata_of_a_config_reach_the_run(router: Router) 
 
 
 async def test_settings_come_from_a_config_and_arguments_win(router: Router, house: type[House]) -> None:
-    config: Any = {"configurable": {"allow": ["big"], "thread_id": "1", "pool": "a chat model's"}}
+    config: Any = {"configurable": {"allow": ["big"], "thread_id": "1"}}
     assert (await router.ainvoke("One?", config)).model == "big"
     assert (await router.ainvoke("One?", config, allow=("small",))).model == "small"
     assert router.with_config(config).invoke("One?").model == "big"
     assert (RunnableLambda(lambda text: text) | router).invoke("One?", config).model == "big"
     assert [piece.model async for piece in router.astream("One?", config)][-1] == "big"
+
+
+async def test_a_chat_models_settings_in_a_config_hold_for_a_router_too(router: Router) -> None:
+    one: Any = {"configurable": {"model": "big", "max_tokens": 10, "pool": router.parts.pool.name}}
+    assert (await router.ainvoke("One?", one)).model == "big"
+    assert {(call.arm.model, call.max_tokens) for call in calls_of(router)} == {("big", 10)}
+    assert (await router.ainvoke("One?", one, allow=("small",))).model == "small"
+    asked = len(calls_of(router))
+    other: Any = {"configurable": {"pool": "elsewhere"}}
+    for wrong, words in (
+        (other, "pool is 'elsewhere' in the configurable, and this Router routes over 'toy'"),
+        ({"configurable": {"model": "big", "allow": ["small"]}}, "model 'big' is not among those allowed: small"),
+        ({"configurable": {"max_tokens": "few"}}, "max_tokens is 'few'"),
+    ):
+        with pytest.raises(SettingError, match=words):
+            await router.ainvoke("One?", wrong)
+    assert len(calls_of(router)) == asked
+    tolerant = Router(router.context, pass_over=["pool"])
+    assert (await tolerant.ainvoke("One?", other)).answer == "Answer: One?"
 
 
 async def test_an_unknown_configurable_is_told_before_anyone_is_asked(router: Router, house: type[House]) -> None:

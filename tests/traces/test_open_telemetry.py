@@ -155,8 +155,11 @@ async def test_the_first_token_of_a_stream_is_an_event(house: type[House], colle
     assert span["events"] == ["First Token Stream Event"]
 
 
+@pytest.mark.parametrize(
+    "names", [("OPENINFERENCE_HIDE_INPUTS", "OPENINFERENCE_HIDE_OUTPUTS"), ("CURVEROUTE_HIDE_CONTENTS",)]
+)
 def test_keys_are_in_no_span_and_contents_only_where_they_may_be(
-    house: type[House], collector: Collector, provider: Any, monkeypatch: pytest.MonkeyPatch
+    house: type[House], collector: Collector, provider: Any, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
 ) -> None:
     router_of(house).invoke(house.query)
     assert provider.force_flush()
@@ -164,8 +167,8 @@ def test_keys_are_in_no_span_and_contents_only_where_they_may_be(
     assert b"Lisbon" in collector.raw
     assert collector.headers["authorization"] == "Bearer otlp-key"
     assert b"otlp-key" not in collector.raw
-    for name in ("INPUTS", "OUTPUTS"):
-        monkeypatch.setenv(f"OPENINFERENCE_HIDE_{name}", "true")
+    for name in names:
+        monkeypatch.setenv(name, "true")
     LangChainInstrumentor().uninstrument()
     collector.raw = b""
     again = open_telemetry(collector.url)

@@ -9,6 +9,7 @@ from langsmith import uuid7
 
 from curveroute.agent.errors import SettingError
 from curveroute.agent.ledger import Ledger
+from curveroute.cli import main
 from curveroute.graphs.run_ids import new_run_id, trace_id_of
 from curveroute.tracing import flush, send_feedback
 
@@ -36,6 +37,19 @@ def test_what_a_router_is_told_reaches_the_trace(house: type[House], langsmith_o
         router = house.router(pool, house.recorded(*house.rows(pool)), ledger=ledger)
         route = router.invoke(house.query)
         router.feedback(route.run_id, 0.25, "too short")
+    (said,) = [one for one in langsmith_on.settle().feedback.values() if one["key"] == "user"]
+    assert (said["run_id"], said["score"]) == (str(trace_id_of(route.run_id)), 0.25)
+    assert said["comment"] == "too short"
+
+
+def test_what_is_said_in_the_shell_reaches_the_trace(
+    house: type[House], langsmith_on: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, url = house.pool(), f"sqlite:///{tmp_path / 'l.sqlite'}"
+    monkeypatch.setenv("CURVEROUTE_LEDGER", url)
+    with Ledger.open(url) as ledger:
+        route = house.router(pool, house.recorded(*house.rows(pool)), ledger=ledger).invoke(house.query)
+    assert main(["feedback", route.run_id, "--score", "0.25", "--comment", "too short"]) == 0
     (said,) = [one for one in langsmith_on.settle().feedback.values() if one["key"] == "user"]
     assert (said["run_id"], said["score"]) == (str(trace_id_of(route.run_id)), 0.25)
     assert said["comment"] == "too short"
