@@ -40,7 +40,9 @@ TOO_DEAR = "what would be worth its price does not fit under the cap"
 _LEAST_SHARE = 1e-6  # of quality in the score, so that at λ = 1 the cheapest arm is still told from the others
 _WHY_NOT = (
     "",
-    "tried, or left out by the plan",
+    "asked already",
+    "a call of its model failed",
+    "left out by the plan",
     "no estimate of it",
     "not on the panel learned for this tradeoff",
     "its worst case does not fit under the cap",
@@ -60,7 +62,7 @@ class Situation:
         quality: believed quality of each arm, in [0, 1].
         cost_usd: expected cost of one call.
         worst_usd: what one call can cost at most.
-        open: arms that may be asked: allowed by the plan and not tried yet.
+        open: arms that may be asked: allowed by the plan, not asked yet, and of no model whose call failed.
         best: score of the best verdict so far; ``None`` before the first answer.
         tradeoff: λ.
         reference_cost_usd: the unit of cost.
@@ -70,6 +72,8 @@ class Situation:
         weight: what one unit of cost weighs against one of quality where gains are learned.
         latency_s: seconds that each arm is expected to take; None when waiting costs nothing.
         seconds_usd: what a second of waiting is worth, USD.
+        asked: arms that were asked already; None before the first call.
+        failed: arms of a model whose call failed; None where none did.
     """
 
     quality: Floats
@@ -85,6 +89,8 @@ class Situation:
     weight: float = 0.0
     latency_s: Floats | None = None
     seconds_usd: float = 0.0
+    asked: Mask | None = None
+    failed: Mask | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +224,11 @@ def why_not(situation: Situation, step: Step) -> list[str]:
     """
     beaten, worth_less = len(_WHY_NOT) - 2, len(_WHY_NOT) - 1
     lost_for = np.full(step.net.size, worth_less)
+    closed, nobody = ~situation.open, np.False_
     conditions = (
-        ~situation.open,
+        closed & (nobody if situation.asked is None else situation.asked),
+        closed & (nobody if situation.failed is None else situation.failed),
+        closed,
         ~np.isfinite(situation.quality + _paid_usd(situation)),
         ~np.isfinite(gain_of(situation)),
         situation.worst_usd > situation.left_usd,

@@ -227,7 +227,8 @@ def _situation(
     left = left_usd(inquiry.knobs.max_cost_usd, attempts)
     worst = _cut_to_cap(outlooker, inquiry, arms, outlooker.worst_usd(inquiry.query, places), left)
     fits = worst <= left
-    may = _open(arms, inquiry.plan, answers, fits, answered=bool(good))
+    asked, failed = _closed(arms, answers)
+    may = _open(arms, inquiry.plan, asked, failed, fits, answered=bool(good))
     if advice is not None and not _leads(advice, answers, fits, answered=bool(good)):
         advice = None
     return Situation(
@@ -244,6 +245,8 @@ def _situation(
         weight=0.0 if advice is None else advice.weight,
         latency_s=known.latency_s if inquiry.knobs.seconds_usd > 0.0 else None,
         seconds_usd=inquiry.knobs.seconds_usd,
+        asked=asked,
+        failed=failed,
     )
 
 
@@ -294,16 +297,22 @@ def _cut_to_cap(outlooker: Outlooker, inquiry: Inquiry, arms: list[Arm], worst: 
     return worst
 
 
-def _open(arms: list[Arm], plan: Plan, answers: Sequence[Answer], fits: Mask, *, answered: bool) -> Mask:
-    """The arms that may be asked: planned, not tried, and of no model whose call failed for good.
+def _closed(arms: Sequence[Arm], answers: Sequence[Answer]) -> tuple[Mask, Mask | None]:
+    """The arms that were asked, and those of a model whose call failed for good; None where none did."""
+    asked = np.zeros(len(arms), dtype=np.bool_)
+    asked[[index for index, _ in answers]] = True
+    failed = {attempt.arm.model for _, attempt in answers if attempt.error is not None}
+    return asked, np.array([arm.model in failed for arm in arms]) if failed else None
+
+
+def _open(arms: list[Arm], plan: Plan, asked: Mask, failed: Mask | None, fits: Mask, *, answered: bool) -> Mask:
+    """The arms that may be asked: planned, not asked yet, and of no model whose call failed.
 
     As long as there is no answer, anyone whom the cap holds is better than nobody: first what the plan left out, then
     the failed models' other budgets.
     """
-    untried = np.ones(len(arms), dtype=np.bool_)
-    untried[[index for index, _ in answers]] = False
-    failed = {attempt.arm.model for _, attempt in answers if attempt.error is not None}
-    sound = np.array([arm.model not in failed for arm in arms]) & untried if failed else untried
+    untried = ~asked
+    sound = untried if failed is None else untried & ~failed
     wanted = set(plan.arms) if len(plan.arms) < len(arms) else None
     planned = sound if wanted is None else np.array([arm in wanted for arm in arms]) & sound
     if answered or (planned & fits).any():

@@ -28,7 +28,7 @@ from curveroute.route import Route
 
 SMALL, BIG, OTHER = (Arm(ModelId(name), 64) for name in ("small", "big", "other"))
 LOSERS = (
-    Rejection(SMALL, "tried, or left out by the plan"),
+    Rejection(SMALL, "asked already"),
     Rejection(OTHER, "dearer than its expected gain", -0.2, 0.1, 0.4, 0.55),
     Rejection(BIG, "worth less than the chosen arm", 0.1, 0.3, 0.2, 0.75),
 )
@@ -98,7 +98,7 @@ def test_a_step_tells_who_lost_with_its_figures_and_where_it_would_go_otherwise(
     later = story.partition("step 2")[2]
     assert "big@64 0.75 0.30 0.20 +0.10 worth less than the chosen arm" in later
     assert "other@64 0.55 0.10 0.40 -0.20 dearer than its expected gain" in later
-    assert "1 tried, or left out by the plan: small@64" in later
+    assert "1 asked already: small@64" in later
     assert later.count("worth less than the chosen arm") == 1
 
 

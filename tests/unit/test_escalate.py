@@ -292,20 +292,24 @@ def test_an_arm_without_an_estimate_is_never_asked() -> None:
 
 def test_each_arm_that_lost_is_told_why() -> None:
     now = situation(
-        [0.9, 0.8, 0.5, 0.7, 0.99, 0.01],
-        [0.01, 0.001, 0.002, 0.01, 0.05, 0.04],
-        open=np.array([False, True, True, True, True, True]),
+        [0.9, 0.8, 0.5, 0.7, 0.99, 0.01, 0.9, 0.9],
+        [0.01, 0.001, 0.002, 0.01, 0.05, 0.04, 0.01, 0.01],
+        open=np.array([False, True, True, True, True, True, False, False]),
+        asked=np.arange(8) == 0,
+        failed=np.arange(8) == 6,
         best=0.2,
         left_usd=0.09,
     )
     step = next_step(now)
     assert why_not(now, step) == [
-        "tried, or left out by the plan",
+        "asked already",
         "",
         "another arm is no dearer and better",
         "another arm is no dearer and better",
         "its worst case does not fit under the cap",
         "dearer than its expected gain",
+        "a call of its model failed",
+        "left out by the plan",
     ]
 
 
