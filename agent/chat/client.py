@@ -61,7 +61,9 @@ class Client:
         owner = AsyncOpenAI(base_url=base_url, api_key=key, max_retries=0, http_client=http)
         given = {**owner.default_headers, **owner.auth_headers}
         headers = {name: value for name, value in given.items() if isinstance(value, str)}
-        return cls(owner, http, httpx2.URL(f"{base_url.rstrip('/')}/chat/completions"), headers, key)
+        path, mark, query = base_url.partition("?")
+        url = httpx2.URL(f"{path.rstrip('/')}/chat/completions{mark}{query}")
+        return cls(owner, http, url, headers, key)
 
     async def post(self, body: Mapping[str, JsonValue], timeout_s: float) -> Response:
         """Send a request; what comes back is not read yet, and is the caller's to close.
@@ -105,7 +107,7 @@ async def _refused(response: Response) -> Refused:
 def _message_in(text: str) -> str:
     try:
         told = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     error = told.get("error", told) if isinstance(told, dict) else None
     message = error.get("message") if isinstance(error, dict) else error

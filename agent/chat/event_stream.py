@@ -1,7 +1,8 @@
 """Server-sent events as chat endpoints send them: each one's data, read as JSON; ``[DONE]`` is the last.
 
 The client's own reader is made for every kind of event, and took as long as all that the router decides. Of an event
-nothing but its data is read; comments, names and ids say nothing here.
+nothing but its data is read; comments, names and ids say nothing here. A server that does not stream answers in one
+piece of JSON, which is read as one event.
 """
 
 from __future__ import annotations
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
     from httpx2 import Response
 
 _DONE = b"[DONE]"
+_BOM = b"\xef\xbb\xbf"
 _DRAIN_S = 0.1
+
+
+class StreamFault(Exception):
+    """An error that a server tells of in the midst of its stream, or in the place of one."""
 
 
 class Events:
@@ -36,7 +42,7 @@ class Events:
         # A carriage return at the very end may be half of a line's end.
         self._cut = [] if lines[-1].endswith(b"\n") else [lines.pop()]
         for line in lines:
-            said = line.rstrip(b"\r\n")
+            said = line.rstrip(b"\r\n").removeprefix(_BOM)
             if said.startswith(b"data:"):
                 self._data.append(said[5:].removeprefix(b" "))
             elif not said and self._data:
@@ -44,26 +50,54 @@ class Events:
                 if data.startswith(_DONE):
                     self.done = True
                     return
-                yield json.loads(data)
+                yield _read(data)
 
 
 async def events_of(response: Response) -> AsyncGenerator[object, None]:
     """The events of a response, which is closed at the end, however it comes.
 
     What follows ``[DONE]`` is read and thrown away for a moment, so that the connection can be used again.
+
+    Raises:
+        StreamFault: it is of another kind.
     """
-    events = Events()
+    events, before = Events(), [b""]  # what came before the first event
     encoded = "content-encoding" in response.headers
     pieces = response.aiter_bytes() if encoded else response.aiter_raw()
     try:
         async for piece in pieces:
+            if before:
+                before.append(piece)
             for event in events.read(piece):
+                before.clear()
                 yield event
             if events.done:
                 await _drain(pieces)
                 return
+        if before:
+            for event in _whole(response, b"".join(before)):
+                yield event
     finally:
         await response.aclose()
+
+
+def _whole(response: Response, body: bytes) -> Iterator[object]:
+    """The answer of a server that does not stream."""
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind.endswith("json"):
+        yield _read(body)
+    elif kind != "text/event-stream":
+        raise StreamFault(f"the server's answer is {kind or 'of no kind'} and no stream: is the address right?")
+
+
+def _read(data: bytes) -> object:
+    """The JSON in some bytes; what is too long or too deep to be read is none."""
+    try:
+        return json.loads(data)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise
+    except (ValueError, RecursionError) as error:
+        raise json.JSONDecodeError(str(error), "", 0) from error
 
 
 async def _drain(pieces: AsyncIterator[bytes]) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from curveroute.agent.chat.event_stream import StreamFault
 from curveroute.agent.chat.request import encodable
 from curveroute.agent.chat.seam import Call, Reply
 from curveroute.agent.chat.tool_schema import new_call_id
@@ -30,6 +32,7 @@ _FINISH: dict[str, FinishReason] = {
 }
 _TEMPLATE_TOKENS_PER_MESSAGE = 16
 _CALL_TOKENS = 32  # marks around one tool call
+_MOST_TOKENS = 2**31  # no request has more; what a server counts beyond is no count
 _IMAGE_TOKENS = 4000  # of an image, where the server counts nothing
 
 
@@ -46,13 +49,13 @@ class Gathered:
 
     def add_choice(self, choice: JsonObject) -> str:
         """What one chunk says of the answer; returns the text in it."""
-        delta = _object(choice.get("delta"))
+        delta = _object(choice.get("delta") or choice.get("message"))  # a whole message, where nothing is streamed
         for part in _objects(delta.get("tool_calls")):
             self.add_call(part)
         for token in _objects(_object(choice.get("logprobs")).get("content")):
-            if isinstance(value := token.get("logprob"), float | int):
-                self.logprobs.append(value)
-        if (finish := choice.get("finish_reason")) is not None:
+            if isinstance(value := token.get("logprob"), float | int) and abs(value) <= sys.float_info.max:
+                self.logprobs.append(float(value))
+        if finish := choice.get("finish_reason"):  # some servers say "" until they have one
             self.finish = _FINISH.get(str(finish), "stop")
         if piece := _text(delta.get("content")):
             self.text.append(piece)
@@ -71,10 +74,6 @@ class Gathered:
         call["arguments"] += _text(said.get("arguments"))
 
 
-class StreamFault(Exception):
-    """An error that a server tells of in the midst of its stream."""
-
-
 async def gather(stream: AsyncIterator[object], gathered: Gathered, on_token: Callable[[str], None] | None) -> None:
     """Take in a stream of decoded chunks, and tell its text as it comes.
 
@@ -83,7 +82,7 @@ async def gather(stream: AsyncIterator[object], gathered: Gathered, on_token: Ca
     """
     async for read in stream:
         chunk = _object(read)
-        if fault := chunk.get("error"):
+        if fault := chunk.get("error") or (chunk.get("object") == "error" and chunk):
             raise StreamFault(_text(_object(fault).get("message")) or _text(fault) or "the server's stream says: error")
         if isinstance(usage := chunk.get("usage"), dict):
             gathered.usage = usage
@@ -122,7 +121,7 @@ def _usage(call: Call, gathered: Gathered, text: str) -> Usage:
 
 
 def _count(given: object, otherwise: int) -> int:
-    return given if isinstance(given, int) and given >= 0 else otherwise
+    return given if isinstance(given, int) and 0 <= given <= _MOST_TOKENS else otherwise
 
 
 def _beside_text(call: Call) -> int:
@@ -152,5 +151,4 @@ def _joined(pieces: list[str]) -> str:
 
 
 def _confidence(logprobs: list[float]) -> float | None:
-    known = [value for value in logprobs if math.isfinite(value)]
-    return math.exp(min(sum(known) / len(known), 0.0)) if known else None
+    return math.exp(min(sum(logprobs) / len(logprobs), 0.0)) if logprobs else None

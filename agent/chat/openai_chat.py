@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from curveroute.agent.chat.client import Client, Refused
-from curveroute.agent.chat.event_stream import events_of
-from curveroute.agent.chat.gathering import Gathered, StreamFault, gather, reply_of
+from curveroute.agent.chat.event_stream import StreamFault, events_of
+from curveroute.agent.chat.gathering import Gathered, gather, reply_of
 from curveroute.agent.chat.request import call_body
 from curveroute.agent.chat.retry import RetryPolicy, is_ambiguous, is_mendable, retry_after_s
 from curveroute.agent.chat.tool_schema import read_tool_reply, with_form_told

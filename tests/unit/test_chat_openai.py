@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import subprocess
 import sys
@@ -187,6 +188,51 @@ async def test_what_makes_no_sense_in_a_stream_is_passed_over(
     reply = await chat_with().complete(CALL, on_token=told.append)
     assert (reply.text, reply.tool_calls, reply.confidence, told) == ("yes", (), None, ["ye", "s"])
     assert reply.usage.output_tokens == len("yes"), "counted as the most that it may have been"
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {"usage": {"prompt_tokens": 10**400, "completion_tokens": 10**18}, "choices": []},
+        {"choices": [{"delta": {}, "logprobs": {"content": [{"logprob": -(10**400)}]}}]},
+    ],
+)
+async def test_numbers_that_no_answer_has_are_passed_over(
+    server: OpenAIServer, chat_with: Callable[..., OpenAIChat], nonsense: Any
+) -> None:
+    server.acts.append(server.streams(server.piece("yes"), nonsense, server.piece(finish="stop"), ended=True))
+    reply = await chat_with().complete(CALL)
+    assert (reply.confidence, reply.usage.output_tokens) == (None, len("yes"))
+    assert reply.usage.input_tokens < 1000
+
+
+WHOLE: Any = {
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "4."}, "finish_reason": "length"}],
+    "usage": {"prompt_tokens": 31, "completion_tokens": 7},
+}
+
+
+async def test_a_server_that_does_not_stream_is_read(
+    server: OpenAIServer, chat_with: Callable[..., OpenAIChat]
+) -> None:
+    server.acts.append(server.replies(json.dumps(WHOLE, indent=1).encode()))
+    told: list[str] = []
+    reply = await chat_with().complete(CALL, on_token=told.append)
+    assert (reply.text, reply.finish_reason, reply.usage, told) == ("4.", "length", Usage(31, 7), ["4."])
+
+
+async def test_an_empty_finish_reason_is_none(server: OpenAIServer, chat_with: Callable[..., OpenAIChat]) -> None:
+    server.acts.append(server.streams(server.piece("half a", finish=""), ended=True))
+    with pytest.raises(ModelCallError, match="mid-answer"):
+        await chat_with().complete(CALL)
+
+
+@pytest.mark.parametrize("base", ["", "/", "?api-version=1&a=%2F", "/?api-version=1&a=%2F"])
+async def test_a_query_in_an_address_stays_behind_its_path(
+    server: OpenAIServer, chat_with: Callable[..., OpenAIChat], base: str
+) -> None:
+    await chat_with(url=server.url + base).complete(CALL)
+    assert server.seen[0].path == "/v1/chat/completions" + base.removeprefix("/")
 
 
 async def test_an_unknown_model_is_a_failed_call(chat_with: Callable[..., OpenAIChat]) -> None:

@@ -130,6 +130,18 @@ async def test_a_lost_answer_is_asked_for_again_only_with_leave_and_counted(
     assert caught.value.lost_tries == 2
 
 
+async def test_what_a_server_says_in_the_place_of_an_answer_is_told(
+    server: OpenAIServer, chat_with: Callable[..., OpenAIChat]
+) -> None:
+    server.acts.append(server.replies({"error": {"message": "no credits", "code": 402}}))
+    server.acts.append(server.streams({"object": "error", "message": "too long", "code": 400}, ended=True))
+    server.acts.append(server.replies(b"<html>Log in</html>", Content_Type="text/html; charset=utf-8"))
+    server.acts.append(server.replies(b"[" * 100_000, status=400))
+    for said in ("no credits", "too long", "text/html and no stream", r"HTTP 400"):
+        with pytest.raises(ModelCallError, match=said):
+            await chat_with().complete(CALL)
+
+
 async def test_an_answer_that_someone_has_begun_to_read_is_not_begun_again(
     server: OpenAIServer, chat_with: Callable[..., OpenAIChat]
 ) -> None:

@@ -41,6 +41,7 @@ def test_events_are_the_same_wherever_the_bytes_are_cut(
         (b'data:{"a": 1}\n\n', [{"a": 1}]),
         (b'data: {"a":\ndata: 1}\n\n', [{"a": 1}]),
         (b': ping\n\nevent: ping\n\nid: 7\nevent: chunk\nretry: 3\ndata: {"a": 1}\n\n', [{"a": 1}]),
+        (b'\xef\xbb\xbfdata: {"a": 1}\n\n', [{"a": 1}]),
         (b'data: {"a": 1}\n\ndata: {"b', [{"a": 1}]),
         (b'data: {"a": 1}\n\ndata: [DONE]\n\ndata: {"b": 2}\n\n', [{"a": 1}]),
     ],
@@ -49,6 +50,7 @@ def test_of_an_event_its_data_is_read_and_nothing_after_the_last(stream: bytes, 
     assert read([stream])[0] == expected
 
 
-def test_what_is_no_json_is_told() -> None:
+@pytest.mark.parametrize("data", [b"<html>", b"[" * 200_000, b"9" * 5000], ids=["html", "deep", "long"])
+def test_what_is_no_json_that_can_be_read_is_told(data: bytes) -> None:
     with pytest.raises(json.JSONDecodeError):
-        read([b"data: <html>\n\n"])
+        read([b"data: " + data + b"\n\n"])
