@@ -182,6 +182,17 @@ async def test_what_is_no_answer_is_asked_again_with_the_problem(
     assert output["answer"]
 
 
+async def test_a_state_that_is_edited_by_hand_keeps_the_run_waiting(house: type[House], ledger: Ledger) -> None:
+    run = Run(house, ledger, NOTHING)
+    await run.graph.ainvoke(QUESTION, THREAD, context=run.context)
+    (paused,) = (await run.graph.aget_state(THREAD)).next
+    await run.graph.aupdate_state(THREAD, Command(update={"reason": "seen"}, goto=paused))
+    assert (await run.graph.aget_state(THREAD)).next == (paused,) == ("approve",)
+    await run.graph.ainvoke(None, THREAD, context=run.context)
+    output = await run.graph.ainvoke(Command(resume=1.0), THREAD, context=run.context)
+    assert output["answer"].startswith("Answer: ")
+
+
 async def test_planner_and_judge_never_cross_the_price_unasked(house: type[House], ledger: Ledger) -> None:
     chat = house.chat(differing)
     pool = house.pool(planner="big", judge="big", planner_lift=1.0, judge_reliability=0.9)
