@@ -18,6 +18,7 @@ from curveroute.agent.ledger.events import (
     CANCELLED,
     MOST_NOTES,
     AttemptMade,
+    Held,
     RunEnd,
     RunSettings,
     RunStart,
@@ -50,6 +51,7 @@ from curveroute.graphs.state import Output, ProbeInput, State, Update
 from curveroute.graphs.traces import trace_decision, trace_end
 
 if TYPE_CHECKING:
+    from curveroute.agent.approval import ApprovalRequest
     from curveroute.agent.ledger.events import Event
     from curveroute.agent.probe import Keep
 
@@ -89,6 +91,8 @@ class Nodes:
             settings=RunSettings(context.policy, context.max_error, parts.outlooker.origin),
         )
         await parts.ledger.start_run(start)
+        if is_kept():
+            await parts.ledger.record(run_id, Held())
         emit(runtime, {"type": "candidates", "run_id": run_id, "candidates": candidates})
         return {
             "run_id": run_id,
@@ -132,6 +136,7 @@ class Nodes:
         await parts.ledger.record(state["run_id"], *_made(parts, asked), turn.decision)
         emit(runtime, {"type": "plan", "plan": plan, "decision": turn.decision})
         turn, approval = cleared(parts.pool, inquiry, asked, turn, context.approve_above_usd)
+        await _held(parts, state["run_id"], approval)
         update: Update = {
             "plan": plan,
             "attempts": _by_id(asked),
@@ -235,6 +240,7 @@ class Nodes:
         trace_decision(decision)
         now = {**state["attempts"], **_by_id(reviewed.judged)}
         turn, approval = cleared(parts.pool, inquiry, tuple(now.values()), turn, None if refused else allowed)
+        await _held(parts, state["run_id"], approval)
         update: Update = {
             "attempts": _by_id((*reviewed.judged, *reviewed.changed)),
             "turn": turn,
@@ -320,6 +326,12 @@ def _keeper(parts: Parts, run_id: RunId, number: int = 1) -> Keep:
         await parts.ledger.record(run_id, *landed(called, number), *_made(parts, attempts))
 
     return keep
+
+
+async def _held(parts: Parts, run_id: RunId, approval: ApprovalRequest | None) -> None:
+    """Have the ledger safe where the run will wait for a person: its process may not live as long."""
+    if approval is not None:
+        await parts.ledger.record(run_id, Held())
 
 
 def _check_can_ask(context: Context) -> None:

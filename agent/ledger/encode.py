@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from curveroute.agent.errors import LedgerError
-from curveroute.agent.ledger.events import AttemptMade, CallLanded, CallSent, Event, RunEnd, RunStart, VerdictGiven
+from curveroute.agent.ledger.events import AttemptMade, CallLanded, CallSent, RunEnd, RunStart, VerdictGiven, Written
 from curveroute.agent.ledger.losers import losers_json
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Write:
     values: Values
 
 
-def encode(run_id: RunId, event: Event) -> Write:
+def encode(run_id: RunId, event: Written) -> Write:
     """One event of a run as a write.
 
     Raises:

@@ -95,6 +95,11 @@ class CallLanded:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """The run may be taken up by another process from here on: what it has told so far must be safe now."""
+
+
+@dataclass(frozen=True, slots=True)
 class VerdictGiven:
     """The verifiers spoke of one attempt of the run; a later verdict does not erase an earlier one."""
 
@@ -132,7 +137,8 @@ class RunEnd:
     candidates: tuple[Estimate, ...] = field(default=())
 
 
-Event: TypeAlias = RunStart | CallSent | CallLanded | AttemptMade | VerdictGiven | Decision | RunEnd
+Written: TypeAlias = RunStart | CallSent | CallLanded | AttemptMade | VerdictGiven | Decision | RunEnd
+Event: TypeAlias = Written | Held
 
 
 CANCELLED = ".cancelled.lost"  # ends the name of a cancelled call's attempt; the call's own name stands before it

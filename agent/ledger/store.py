@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from curveroute.agent.errors import LedgerError
 from curveroute.agent.ledger.audit import read_report
 from curveroute.agent.ledger.encode import encode
-from curveroute.agent.ledger.events import AttemptMade, CallSent, RunEnd
+from curveroute.agent.ledger.events import AttemptMade, CallSent, Held, RunEnd
 from curveroute.agent.ledger.feedback import (
     Said,
     checked_feedback,
@@ -50,7 +50,8 @@ class Ledger:
     """The store of runs, attempts, verdicts, decisions and feedback; made by ``open``, a context manager.
 
     Writing is asynchronous. An attempt, a call about to be sent or the end of a run is safe from a killed process when
-    its ``await`` returns; the start, verdicts and decisions go with the next of these, in order, or on ``close``.
+    its ``await`` returns; the start, verdicts and decisions go with the next of these or of ``Held``, in order, or on
+    ``close``.
     Reading is synchronous and sees what was written; from an event loop, ask through ``asyncio.to_thread``.
     """
 
@@ -93,14 +94,15 @@ class Ledger:
         self.close()
 
     async def record(self, run_id: RunId, *events: Event) -> None:
-        """Write ``events`` in order, in one transaction; without an attempt, a call or an end among them, later.
+        """Write ``events`` in order, in one transaction; later, where no attempt, call, end or ``Held`` is among them.
 
         Raises:
             LedgerError: a number that is not finite, or a database that cannot be written.
         """
         self._check_open()
-        self._scribe.put(run_id, tuple(encode(run_id, event) for event in events))
-        if any(isinstance(event, (AttemptMade, CallSent, RunEnd)) for event in events):
+        if batch := tuple(encode(run_id, event) for event in events if not isinstance(event, Held)):
+            self._scribe.put(run_id, batch)
+        if any(isinstance(event, (AttemptMade, CallSent, Held, RunEnd)) for event in events):
             # Shielded: a run that is cancelled now has paid for its attempt all the same.
             await asyncio.shield(asyncio.wrap_future(self._submit(lambda: self._scribe.flush(run_id))))
             if self._scribe.wants_tidying and not self._closed:

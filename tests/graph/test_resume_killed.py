@@ -31,7 +31,9 @@ import asyncio, json, os, signal, sys
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.types import Command
 from curveroute.agent.ledger import AttemptMade, Ledger
+from curveroute.agent.types import Decision
 from curveroute.compose import compose_parts
 from curveroute.graphs import STATE_TYPES, Context, build
 
@@ -51,6 +53,8 @@ class Mortal:
     async def record(self, run_id, *events):
         await self.ledger.record(run_id, *events)
         if kill == "stored" and any(isinstance(event, AttemptMade) for event in events):
+            die()
+        if kill == "planned" and any(isinstance(event, Decision) for event in events):
             die()
 
     def __getattr__(self, name):
@@ -73,8 +77,13 @@ async def main():
         graph = build().compile(checkpointer=checkpointer)
         given = {"messages": [{"role": "user", "content": question}]} if question else None
         thread = {"configurable": {"thread_id": "1"}}
-        context = Context(tradeoff=0.05, parts=parts)
+        if kill == "agreed":
+            given = Command(resume=1.0)
+        above = 0.0 if kill in {"waiting", "agreed"} else None
+        context = Context(tradeoff=0.05, approve_above_usd=above, parts=parts)
         output = await graph.ainvoke(given, thread, context=context, durability="sync")
+        if kill == "waiting":
+            die()
         await parts.aclose()
         print(json.dumps({"run_id": output["run_id"], "cost_usd": output["cost_usd"], "status": output["status"]}))
 
@@ -117,9 +126,9 @@ class World:
         _, error = process.communicate(timeout=120)
         assert process.returncode == -signal.SIGKILL, error
 
-    def resume(self) -> dict[str, Any]:
-        """Another process, with the same thread, that is given nothing new."""
-        process = self.start("", "")
+    def resume(self, kill: str = "") -> dict[str, Any]:
+        """Another process, with the same thread, that is given nothing new (or, ``agreed``, a person's yes)."""
+        process = self.start(kill, "")
         said, error = process.communicate(timeout=120)
         assert process.returncode == 0, error
         return json.loads(said)
@@ -153,6 +162,20 @@ def test_no_call_is_made_or_charged_twice(world: World, kill: str) -> None:
         assert [(one.attempt.arm.model, one.attempt.arm.budget) for one in run.attempts] == asked
         assert run.status == end["status"] != "running"
         assert run.totals.cost_usd == pytest.approx(end["cost_usd"])
+        assert len(ledger.runs()) == 1
+        assert ledger.verify().ok, ledger.verify().disagreements
+
+
+@pytest.mark.parametrize(("kill", "then"), [("planned", ""), ("waiting", "agreed")])
+def test_a_run_that_died_before_its_first_call_is_taken_up(world: World, kill: str, then: str) -> None:
+    world.die(kill)
+    assert world.models.asked == []
+    end = world.resume(then)
+    with Ledger.open(world.ledger) as ledger:
+        run = ledger.run(end["run_id"])
+        assert [(one.attempt.arm.model, one.attempt.arm.budget) for one in run.attempts] == world.models.asked != []
+        assert [one.decision.step for one in run.decisions][:2] == [1, 2]
+        assert run.status == end["status"] != "running"
         assert len(ledger.runs()) == 1
         assert ledger.verify().ok, ledger.verify().disagreements
 
