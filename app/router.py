@@ -16,6 +16,7 @@ from langgraph.errors import GraphBubbleUp
 
 from curveroute.agent.errors import AllArmsFailed, CapTooSmall, LedgerError, QueryError, SettingError
 from curveroute.agent.ledger.events import RunEnd
+from curveroute.agent.settings import hides_contents
 from curveroute.closing import Closing
 from curveroute.compose import compose_parts
 from curveroute.configurable import OF_THE_CHAT, settings_in, without_chat_settings
@@ -324,6 +325,8 @@ async def _closed(context: Context) -> AsyncIterator[None]:
 def _whole(route: Route) -> Route:
     if route.status == "failed":
         errors = "; ".join(f"{attempt.arm}: {attempt.error}" for attempt in route.attempts if attempt.error)
+        if hides_contents():  # a tracer tells this error, and an endpoint may have repeated what it was asked
+            errors = f"what they said is hidden here; curveroute runs show {route.run_id} tells it"
         raise AllArmsFailed(f"every arm that was tried failed (run {route.run_id}): {errors}")
     return route
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from curveroute import RouterChat
 from curveroute.agent.chat.openai_chat import Endpoint, OpenAIChat
 from curveroute.agent.chat.retry import RetryPolicy
 from curveroute.agent.chat.seam import Reply
@@ -129,6 +130,18 @@ def test_our_own_variable_empties_all_that_a_trace_holds(
     whole = "".join(told.bodies)
     assert [word for word in (ASKED, ANSWERED, SAID) if word in whole] == []
     assert "curveroute_candidates" in whole
+
+
+def test_where_contents_are_hidden_a_run_that_fails_does_not_tell_them_either(
+    house: type[House], langsmith_on: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CURVEROUTE_HIDE_CONTENTS", "1")
+    router = house.router(house.pool(), house.chat(lambda call: house.dead(f"cannot answer about {ASKED}")))
+    with RouterChat.from_router(router) as chat, pytest.raises(AllArmsFailed, match="curveroute runs show"):
+        chat.invoke(house.query)
+    told = langsmith_on.settle()
+    assert any("every arm that was tried failed" in str(run.get("error")) for run in told.runs.values())
+    assert ASKED not in "".join(told.bodies)
 
 
 def test_whoever_hides_contents_from_a_tool_hides_them_from_all() -> None:
