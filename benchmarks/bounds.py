@@ -243,9 +243,14 @@ def _staged(split: Split, places: list[int]) -> list[tuple[float, float]]:
     return points
 
 
-def study(path: Path, models: Sequence[str], seeds: int) -> dict[str, Any]:
+def grid_at(path: Path, models: Sequence[str]) -> Grid:
+    """A table, embedded as ``curveroute evaluate`` embeds it."""
     folder = load_settings().cache_dir / "embeddings"
-    grid = asyncio.run(embedded(read_subject(path, models), default_embedder(), folder)).grid
+    return asyncio.run(embedded(read_subject(path, models), default_embedder(), folder)).grid
+
+
+def study(path: Path, models: Sequence[str], seeds: int) -> dict[str, Any]:
+    grid = grid_at(path, models)
     rows: list[dict[str, Any]] = []
     for seed in range(seeds):
         split = split_of(grid, seed)
@@ -263,12 +268,15 @@ def study(path: Path, models: Sequence[str], seeds: int) -> dict[str, Any]:
 
 
 def together(rows: Sequence[Any]) -> Any:  # noqa: ANN401  (as deep as what it is given)
-    """Mean and spread of every number; words as they were most often."""
+    """Mean, spread and count of every number, over the rows that have it; words as they were most often."""
     if isinstance(rows[0], dict):
         return {name: together([row[name] for row in rows]) for name in rows[0]}
     if isinstance(rows[0], str):
         return max(set(rows), key=rows.count)
-    return {"mean": round(float(np.mean(rows)), 4), "sd": round(float(np.std(rows)), 4)}
+    there = [one for one in rows if np.isfinite(one)]
+    if not there:
+        return {"mean": None, "sd": None, "count": 0}
+    return {"mean": round(float(np.mean(there)), 4), "sd": round(float(np.std(there)), 4), "count": len(there)}
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -1,17 +1,18 @@
-"""What any rule could reach if the cheaper models' answers cost nothing: a bound by giving information away.
+"""What a rule could reach if the cheaper models' answers cost nothing: a bound by giving information away.
 
 Run ``python benchmarks/relaxed.py TABLE… [--seeds 5] [--models NAMES] [--every-budget]`` (needs the extra ``boosted``).
 Splits are those of ``curveroute evaluate``; models answer at their largest budget, or every arm answers.
 
 Answers are judged by boosted trees over all that is recorded of them: who agrees with whom, the quality expected of
 each arm on this query, how long each answer is, the subject and the question's length. A rule that pays for what it
-looks at knows no more than these do. Three questions, on the test queries, against the best single model (q*, c*):
+looks at, and reads it no better than these, reaches no more. Three questions, on the test queries, against the best
+single model (q*, c*):
 
 - *everyone*: every answer is bought, and the claim that is likeliest right is given. What voting could add.
-- *free*: the answers of the k cheapest-for-their-quality models are known without paying; a regression says what
+- *free*: the answers of the k best of the cheaper models are known without paying; a regression says what
   asking the best model would gain, and it is asked where that is most, as often as the cost allows. k and the
   threshold are those that are best on the *test* queries. Only the best model's calls are paid.
-- *paid*: the same, and everyone's k answers are paid.
+- *paid*: the same, and these k answers are paid on every query.
 
 Prints JSON: means over seeds and the standard deviation; QNC counts the seeds that reached q*.
 """
@@ -19,23 +20,20 @@ Prints JSON: means over seeds and the standard deviation; QNC counts the seeds t
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from bounds import grid_at, together
 
 from curveroute.agent.bench.looked import recorded_of
-from curveroute.agent.embed import default_embedder
 from curveroute.agent.errors import CurverouteError
 from curveroute.agent.evals.baselines.constants import best_single, largest_budget_columns
 from curveroute.agent.evals.single import SingleShot
-from curveroute.agent.evals.subject import embedded, read_subject
 from curveroute.agent.evals.trial import Trial, parts
 from curveroute.agent.looking.recorded import Slot
-from curveroute.agent.settings import load_settings
 from curveroute.cli.tables import table_path
 
 if TYPE_CHECKING:
@@ -220,23 +218,12 @@ def _best(quality: Floats) -> float:
 
 
 def study(path: Path, models: Sequence[str], seeds: int, *, every_budget: bool) -> dict[str, Any]:
-    folder = load_settings().cache_dir / "embeddings"
-    grid = asyncio.run(embedded(read_subject(path, models), default_embedder(), folder)).grid
+    grid = grid_at(path, models)
     rows = []
     for seed in range(seeds):
         rows.append(relaxed(*sides_of(grid, seed, every_budget=every_budget)))
         print(f"{path.stem}: seed {seed} is done", file=sys.stderr, flush=True)
     return {"table": path.stem, "seeds": seeds, **together(rows)}
-
-
-def together(rows: Sequence[Any]) -> Any:  # noqa: ANN401  (as deep as what it is given)
-    """Mean, spread and count of every number that is there."""
-    if isinstance(rows[0], dict):
-        return {name: together([row[name] for row in rows]) for name in rows[0]}
-    there = [one for one in rows if np.isfinite(one)]
-    if not there:
-        return {"mean": None, "sd": None, "count": 0}
-    return {"mean": round(float(np.mean(there)), 4), "sd": round(float(np.std(there)), 4), "count": len(there)}
 
 
 def main(words: Sequence[str] | None = None) -> int:

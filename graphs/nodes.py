@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, cast
 
 from langgraph.runtime import Runtime
-from langgraph.types import Command, Overwrite, interrupt
+from langgraph.types import Overwrite, interrupt
 
 from curveroute.agent.approval import PricedArm, allowed_usd, cleared, held, told
 from curveroute.agent.errors import ApprovalRefused, CapTooSmall, SettingError
@@ -34,7 +34,6 @@ from curveroute.agent.types import Attempt, AttemptId, Query, RunId
 from curveroute.agent.verify.form import check_form
 from curveroute.graphs.context import Context, Parts
 from curveroute.graphs.conversation import conversation_of
-from curveroute.graphs.edges import after_verify, to_probes
 from curveroute.graphs.events import emit
 from curveroute.graphs.keeping import (
     is_kept,
@@ -54,8 +53,6 @@ if TYPE_CHECKING:
     from curveroute.agent.approval import ApprovalRequest
     from curveroute.agent.ledger.events import Event
     from curveroute.agent.probe import Keep
-
-Step: TypeAlias = Command[Literal["probe", "approve", "accept", "escalate"]]
 
 
 class Nodes:
@@ -105,7 +102,7 @@ class Nodes:
             "refused": [],
         }
 
-    async def plan(self, state: State, runtime: Runtime[Context]) -> Step:
+    async def plan(self, state: State, runtime: Runtime[Context]) -> Update:
         """Let the planner speak if it pays, and decide what is tried first."""
         context, parts = self._given(runtime)
         checked(state, "run_id", "query", "candidates")
@@ -137,29 +134,28 @@ class Nodes:
         emit(runtime, {"type": "plan", "plan": plan, "decision": turn.decision})
         turn, approval = cleared(parts.pool, inquiry, asked, turn, context.approve_above_usd)
         await _held(parts, state["run_id"], approval)
-        update: Update = {
+        return {
             "plan": plan,
             "attempts": _by_id(asked),
             "turn": turn,
             "decisions": (turn.decision,),
             "approval": approval,
         }
-        return _taking(state, update)
 
-    async def approve(self, state: State, runtime: Runtime[Context]) -> Step:
+    async def approve(self, state: State, runtime: Runtime[Context]) -> Update:
         """Ask a person about the price of the turn; refused, the run goes on with what needs no approval."""
         context, parts = self._given(runtime)
         checked(state, "run_id", "query", "candidates", "plan", "turn", "attempts", "decisions")
         request = state["approval"]
         if request is None:
-            return _taking(state, {"turn": state["turn"], "approval": None})
+            return {}
         attempts = tuple(state["attempts"].values())
         allowed = allowed_usd(interrupt(request), request)
         while isinstance(allowed, str):
             allowed = allowed_usd(interrupt({**request, "problem": allowed}), request)
         if allowed >= request["total_usd"]:
             turn = held(state["turn"], request["arms"], left_usd(allowed, attempts))
-            return _taking(state, {"turn": turn, "approval": None, "allowed_usd": allowed})
+            return {"turn": turn, "approval": None, "allowed_usd": allowed}
         inquiry = _inquiry(state, context, allowed, request["arms"])
         try:
             turn = next_turn(parts.outlooker, inquiry, attempts, len(state["decisions"]) + 1)
@@ -170,14 +166,13 @@ class Nodes:
         turn = told(turn, request["arms"])
         await parts.ledger.record(state["run_id"], turn.decision)
         trace_decision(turn.decision)
-        update: Update = {
+        return {
             "turn": turn,
             "decisions": (*state["decisions"], turn.decision),
             "approval": None,
             "allowed_usd": allowed,
             "refused": request["arms"],
         }
-        return _taking(state, update)
 
     async def probe(self, state: ProbeInput, runtime: Runtime[Context]) -> Update:
         """Ask one arm; its tokens go out live when the run is committed to it."""
@@ -207,7 +202,7 @@ class Nodes:
         await parts.ledger.record(state["run_id"], *_made(parts, attempts, number))
         return {"attempts": _by_id((*before, *attempts))}
 
-    async def verify(self, state: State, runtime: Runtime[Context]) -> Step:
+    async def verify(self, state: State, runtime: Runtime[Context]) -> Update:
         """Give every attempt its verdict, and decide: accept, or try what is worth more than it costs."""
         context, parts = self._given(runtime)
         checked(state, "run_id", "query", "candidates", "plan", "turn", "attempts", "decisions")
@@ -241,18 +236,17 @@ class Nodes:
         now = {**state["attempts"], **_by_id(reviewed.judged)}
         turn, approval = cleared(parts.pool, inquiry, tuple(now.values()), turn, None if refused else allowed)
         await _held(parts, state["run_id"], approval)
-        update: Update = {
+        return {
             "attempts": _by_id((*reviewed.judged, *reviewed.changed)),
             "turn": turn,
             "decisions": (*state["decisions"], decision),
             "approval": approval,
         }
-        return Command(update=update, goto=after_verify(turn))
 
-    async def escalate(self, state: State, runtime: Runtime[Context]) -> Step:
-        """The rule found more to gain: say so, and send the next probes."""
+    async def escalate(self, state: State, runtime: Runtime[Context]) -> Update:
+        """The rule found more to gain: say so. The edges send the next probes."""
         emit(runtime, {"type": "escalate", "decision": state["turn"].decision})
-        return _taking(state, {"turn": state["turn"], "approval": state.get("approval")})
+        return {}
 
     async def accept(self, state: State, runtime: Runtime[Context]) -> Output:
         """Close the run with the best answer so far."""
@@ -299,11 +293,6 @@ class Nodes:
             message = "the graph has no parts: pass Context(parts=…), or bind them with build(Context(parts=…))"
             raise TypeError(message)
         return context, parts
-
-
-def _taking(state: State, update: Update) -> Step:
-    """The update, and the turn in it taken."""
-    return Command(update=update, goto=to_probes(state["run_id"], state["query"], update["turn"], update["approval"]))
 
 
 def _panel(context: Context, parts: Parts, run_id: RunId) -> Panel:

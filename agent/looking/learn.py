@@ -87,15 +87,13 @@ def learn(
         watch(done, anchors.size, "panels")
         panels.append(school.search(anchor))
     panels = sorted(set(panels))
-    winners: list[Slots] = []
+    ahead = school.best(panels, weights[0])[0]
     courses, walks, rows = [], [], []
     for done, weight in enumerate(weights):
         watch(done, len(weights), "courses")
         if done % STRIDE == 0:
-            ahead = weights[min(done + STRIDE, len(weights) - 1)]
-            here = winners[-1] if winners else school.best(panels, weight)[0]
-            winners.append(school.best(panels, ahead)[0])
-            near = sorted({here, winners[-1]})
+            here, ahead = ahead, school.best(panels, weights[min(done + STRIDE, len(weights) - 1)])[0]
+            near = sorted({here, ahead})
         best = school.walk(school.best(near, weight)[0], weight)
         courses.append(best[0])
         walks.append(best[1])

@@ -186,7 +186,7 @@ async def test_a_state_that_is_edited_by_hand_keeps_the_run_waiting(house: type[
     run = Run(house, ledger, NOTHING)
     await run.graph.ainvoke(QUESTION, THREAD, context=run.context)
     (paused,) = (await run.graph.aget_state(THREAD)).next
-    await run.graph.aupdate_state(THREAD, Command(update={"reason": "seen"}, goto=paused))
+    await run.graph.aupdate_state(THREAD, {"reason": "seen"})
     assert (await run.graph.aget_state(THREAD)).next == (paused,) == ("approve",)
     await run.graph.ainvoke(None, THREAD, context=run.context)
     output = await run.graph.ainvoke(Command(resume=1.0), THREAD, context=run.context)
