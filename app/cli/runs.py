@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
 
             return replay(ledger, options)
         if options.action == "list":
-            _list(ledger.runs(options.limit, options.status))
+            _list(ledger.runs(options.limit, options.status), options.status)
         elif options.json:
             print(json.dumps(_account(ledger.run(options.run_ids[0])), ensure_ascii=False))
         else:
@@ -65,7 +65,10 @@ def _check_ids(action: str, run_ids: list[str]) -> None:
         raise SettingError(f"runs {action} takes {most or 'no'} run id{'s' * (most != 1)}; {len(run_ids)} were given")
 
 
-def _list(runs: list[RunRecord]) -> None:
+def _list(runs: list[RunRecord], status: str | None) -> None:
+    if not runs and status:
+        print(f"no run is {status}")
+        return
     if not runs:
         print('no runs yet; `curveroute ask "…"` makes one')
     for one in runs:
