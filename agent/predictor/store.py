@@ -57,8 +57,7 @@ def save_predictor(predictor: Predictor, folder: str | Path) -> Path:
         PredictorError: the folder is there and is not a predictor's, or cannot be written.
     """
     target = Path(folder)
-    if target.exists() and not _replaceable(target):
-        raise PredictorError(f"{target} exists and holds no predictor: choose another folder, or empty it yourself")
+    holds_predictor(target)
     arrays = looking_tensors(predictor.looking_) | lessons_tensors(predictor.spread_, predictor.lessons_)
     weights = save_tensors(_tensors(predictor.heads_) | arrays)
     document = _document(predictor, weights)
@@ -105,8 +104,18 @@ def load_predictor(folder: str | Path) -> Predictor:
     return predictor
 
 
-def _replaceable(target: Path) -> bool:
-    return target.is_dir() and ((target / JSON_NAME).is_file() or not any(target.iterdir()))
+def holds_predictor(folder: str | Path) -> bool:
+    """Whether a predictor is there; where nothing is, or an empty folder, one may be written.
+
+    Raises:
+        PredictorError: something else is there, which is not ours to replace.
+    """
+    target = Path(folder)
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return False
+    if not (target / JSON_NAME).is_file():
+        raise PredictorError(f"{target} exists and holds no predictor: choose another folder, or empty it yourself")
+    return True
 
 
 def _tensors(heads: CurveHeads) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:

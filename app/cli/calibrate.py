@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from curveroute.cli.outputs import declare_overwrite
 from curveroute.cli.tables import table_path
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     add("--tradeoff", type=float, nargs="+", default=_TRADEOFFS, help="where they shall hold (default: 0.1 0.3 0.5)")
     add("--embedder", default=None, help="openai:MODEL?dim=…&url=…&key_env=…, where the predictor's name is another")
     add("--out", type=Path, default=None, metavar="FOLDER", help="write here instead of into the predictor's folder")
+    declare_overwrite(parser)
     add("--seed", type=int, default=0, help="of the parts of the table (default: 0)")
     add("--json", action="store_true", help="write what was found to standard output as JSON, and nothing else")
     parser.set_defaults(run=run)
@@ -64,8 +66,11 @@ def run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> None:
     from curveroute.agent.errors import SettingError
     from curveroute.cli.checks import at_least, share
+    from curveroute.cli.outputs import refuse_taken_folder
 
     at_least("seed", options.seed, 0)
+    if options.out is not None:
+        refuse_taken_folder(options.out, overwrite=options.overwrite)
     for name, values in (("epsilon", options.epsilon), ("delta", [options.delta])):
         for value in values:
             if not 0 < value < 1:

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from curveroute.cli.outputs import declare_overwrite
 from curveroute.cli.tables import table_path
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     add("--predictor", default=None, metavar="FOLDER", help="the fitted predictor: a folder, or a shipped one's name")
     add("--pool", default=None, help="learn from runs of this pool only, and for its predictor without --predictor")
     add("--out", type=Path, default=None, metavar="FOLDER", help="write it there (default: in place, the old one kept)")
+    declare_overwrite(parser)
     add("--table", type=table_path, default=None, help="graded answers on which the error must not rise")
     add(
         "--tolerance",
@@ -68,11 +70,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_place(predictor: Predictor, options: argparse.Namespace) -> None:
-    """A shipped predictor is the package's: what is learned goes elsewhere."""
+    """A shipped predictor is the package's: what is learned goes elsewhere, and nothing that is there is lost."""
     from importlib import resources
 
     from curveroute.agent.errors import SettingError
+    from curveroute.cli.outputs import refuse_taken_folder
 
+    if options.out is not None and not options.dry_run:
+        refuse_taken_folder(options.out, overwrite=options.overwrite)
     shipped = Path(str(resources.files("curveroute.pools") / "predictors")).resolve()
     if options.out is None and shipped in Path(predictor.origin_.folder).parents:
         raise SettingError(

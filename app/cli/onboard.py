@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from curveroute.cli.outputs import declare_overwrite
 from curveroute.cli.tables import table_path
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     add("--predictor", default=None, metavar="FOLDER", help="the fitted predictor: a folder, or a shipped one's name")
     add("--pool", default=None, help="take the predictor of this pool, where --predictor is not given")
     add("--out", type=Path, required=True, metavar="FOLDER", help="folder of the predictor with the model added")
+    declare_overwrite(parser)
     add("--embedder", default=None, help="openai:MODEL?dim=…&url=…&key_env=…, where the predictor's name is another")
     add("--seed", type=int, default=0, help="seed of the random queries (default: 0)")
     parser.set_defaults(run=run)
@@ -39,8 +41,10 @@ def run(options: argparse.Namespace) -> int:
     from curveroute.agent.predictor import save_predictor
     from curveroute.agent.predictor.onboard import FEWEST_QUERIES, check_new, onboard
     from curveroute.cli.checks import at_least
+    from curveroute.cli.outputs import refuse_taken_folder
 
     at_least("seed", options.seed, 0)
+    refuse_taken_folder(options.out, overwrite=options.overwrite)
     if options.queries is not None:
         at_least("queries", options.queries, FEWEST_QUERIES)
     predictor = chosen_predictor(options)

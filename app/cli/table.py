@@ -7,6 +7,7 @@ from argparse import SUPPRESS
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from curveroute.cli.outputs import declare_overwrite, refuse_taken
 from curveroute.cli.table_split import declare_split
 from curveroute.cli.tables import refuse_source, table_path
 from curveroute.cli.terminal import harmless
@@ -56,6 +57,7 @@ def _declare_convert(parser: argparse.ArgumentParser) -> None:
     prices.add_argument("--prices", type=Path, help='JSON file: {"MODEL": {"input": USD, "output": USD}} per million')
     parser.add_argument("--models", default="", help="only these: a,b; or all but these: --models=-a,-b")
     parser.add_argument("--tasks", default="", help="only these: t,u; or all but these: --tasks=-t,-u")
+    declare_overwrite(parser)
     parser.set_defaults(run=run_convert)
 
 
@@ -110,6 +112,7 @@ def run_convert(options: argparse.Namespace) -> int:
     choice = Choice(_names("models", options.models), _names("tasks", options.tasks))
     source = _source(options.source)
     refuse_source(options.out, inputs_of(source))
+    refuse_taken(options.out, overwrite=options.overwrite)
     check_writable(options.out)
     with importing() as watch:
         found = import_table(source, form=options.form, prices=prices, choice=choice, watch=watch)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from curveroute.cli.outputs import declare_overwrite, refuse_taken
 from curveroute.cli.tables import refuse_source, table_path
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def declare_split(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("second", type=Path, help="curve table to write, with the others")
     parser.add_argument("--share", type=float, default=0.7, help="of the queries, for the first table (default: 0.7)")
     parser.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    declare_overwrite(parser)
     parser.set_defaults(run=run_split)
 
 
@@ -37,6 +39,7 @@ def run_split(options: argparse.Namespace) -> int:
     _refuse_one_place(*outs)
     for out in outs:
         refuse_source(out, [options.file])
+        refuse_taken(out, overwrite=options.overwrite)
         check_writable(out)
     parts = dict(zip(outs, halves(read_columns(options.file), options.share, options.seed), strict=True))
     write_together(parts)

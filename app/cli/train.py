@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from curveroute.cli.outputs import declare_overwrite
 from curveroute.cli.tables import table_path
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("table", type=table_path, help="curve table (.parquet, .csv, .jsonl), or a shipped one's name")
     parser.add_argument("--out", type=Path, required=True, help="folder of the predictor")
+    declare_overwrite(parser)
     parser.add_argument("--pool", default=None, help="pool whose prices are used for expected costs")
     parser.add_argument("--embedder", default=None, help="openai:MODEL?dim=…&url=…&key_env=…, instead of the default")
     parser.add_argument("--seed", type=int, default=0, help="seed of the calibrator's random sets (default: 0)")
@@ -34,8 +36,10 @@ def run(options: argparse.Namespace) -> int:
     from curveroute.agent.settings import load_settings
     from curveroute.cli.bars import training
     from curveroute.cli.checks import at_least
+    from curveroute.cli.outputs import refuse_taken_folder
 
     at_least("seed", options.seed, 0)
+    refuse_taken_folder(options.out, overwrite=options.overwrite)
     prices = None
     if options.pool is not None:
         pool = load_pool(options.pool)

@@ -136,7 +136,9 @@ def test_the_predictor_stays_as_it_was_where_another_folder_is_given(cli: Cli, p
 
 def test_the_same_seed_finds_the_same(cli: Cli, predictor: str, table: str) -> None:
     words = ("calibrate", table, "--predictor", predictor, "--out", "calibrated", "--json", "--seed", "3")
-    assert cli(*words).out == cli(*words).out
+    first, taken, again = cli(*words), cli(*words), cli(*words, "--overwrite")
+    assert first.out == again.out
+    assert (taken.status, "calibrated holds a predictor already" in taken.complaint) == (2, True)
 
 
 def test_too_few_queries_promise_nothing_and_say_why(cli: Cli, predictor: str) -> None:

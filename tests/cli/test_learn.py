@@ -129,6 +129,9 @@ def test_with_out_the_old_one_stays_where_it_is(cli: Cli, predictor: Path, tmp_p
     assert ran.status == 0
     assert quality(predictor) == before != quality(tmp_path / "new")
     assert not (tmp_path / "mine.before-1").exists()
+    taken = cli("learn", "--predictor", str(predictor), "--out", str(tmp_path / "new"))
+    assert (taken.status, "new holds a predictor already" in taken.complaint) == (2, True)
+    assert cli("learn", "--predictor", str(predictor), "--out", str(tmp_path / "new"), "--overwrite").status == 0
 
 
 def test_random_scores_are_refused_and_change_nothing(cli: Cli, predictor: Path) -> None:

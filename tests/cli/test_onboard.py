@@ -112,11 +112,22 @@ def test_some_random_queries_are_enough_and_the_seed_draws_them(cli: Cli, table:
     drawn = []
     for seed in ("0", "0", "1"):
         ran = cli(
-            "onboard", "fresh", "--table", table, "--predictor", old, "--out", "new", "--queries", "25", "--seed", seed
+            "onboard",
+            "fresh",
+            "--table",
+            table,
+            "--predictor",
+            old,
+            "--out",
+            f"new-{len(drawn)}",
+            "--queries",
+            "25",
+            "--seed",
+            seed,
         )
         assert ran.status == 0
         assert "from 25 queries" in ran.out
-        drawn.append(load_predictor("new").heads_.weights.tobytes())
+        drawn.append(load_predictor(f"new-{len(drawn)}").heads_.weights.tobytes())
     assert drawn[0] == drawn[1] != drawn[2]
 
 
@@ -132,8 +143,12 @@ def test_answers_of_the_new_model_alone_are_enough(cli: Cli, old: str) -> None:
     assert (ran.status, ran.err) == (0, "")
 
 
-def test_the_predictor_may_be_replaced(cli: Cli, table: str, old: str) -> None:
-    assert cli("onboard", "fresh", "--table", table, "--predictor", old, "--out", old).status == 0
+def test_the_predictor_is_replaced_when_asked_to_alone(cli: Cli, table: str, old: str) -> None:
+    words = ("onboard", "fresh", "--table", table, "--predictor", old, "--out", old)
+    refused = cli(*words)
+    assert (refused.status, "holds a predictor already" in refused.complaint) == (2, True)
+    assert len(load_predictor(old).arms_) == 4
+    assert cli(*words, "--overwrite").status == 0
     assert len(load_predictor(old).arms_) == 6
 
 

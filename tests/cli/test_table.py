@@ -176,7 +176,20 @@ def test_convert_never_writes_over_what_it_reads(cli: Cli, tmp_path: Path, pool:
         assert f"{words[1]} is what would be read, and writing would replace it; choose another path" in ran.complaint
     assert {path: path.read_bytes() for path in before} == before
     for _ in range(2):  # what was written there before is no source
-        assert cli("table", "convert", "r2", "r2/out.csv", "--pool", pool).status == 0
+        assert cli("table", "convert", "r2", "r2/out.csv", "--pool", pool, "--overwrite").status == 0
+
+
+def test_convert_replaces_a_file_when_told_to_alone(cli: Cli, tmp_path: Path) -> None:
+    write_table(tmp_path / "table.csv", ROWS)
+    (tmp_path / "mine.csv").write_text("mine")
+    (tmp_path / "link.csv").symlink_to("mine.csv")
+    for out in ("mine.csv", "link.csv"):
+        ran = cli("table", "convert", "table.csv", out)
+        assert ran.status == 2
+        assert f"{out} exists already: choose another path, or replace it with --overwrite" in ran.complaint
+    assert (tmp_path / "mine.csv").read_text() == "mine"
+    assert cli("table", "convert", "table.csv", "link.csv", "--overwrite").status == 0
+    assert data_hash(read_table(tmp_path / "mine.csv")) == data_hash(ROWS)
 
 
 def test_convert_writes_through_a_link_and_into_a_device(cli: Cli, tmp_path: Path) -> None:
@@ -271,6 +284,18 @@ class TestSplit:
             assert why in ran.complaint
         assert sorted(entry.name for entry in tmp_path.iterdir()) == ["link.csv", "out.csv", "table.csv"]
         assert (tmp_path / "table.csv").read_bytes() == before
+
+    @pytest.mark.parametrize("taken", ["a.csv", "b.csv"])
+    def test_it_replaces_a_table_when_told_to_alone(self, cli: Cli, tmp_path: Path, taken: str) -> None:
+        write_table(tmp_path / "table.csv", ROWS)
+        (tmp_path / taken).write_text("mine")
+        ran = cli("table", "split", "table.csv", "a.csv", "b.csv")
+        assert ran.status == 2
+        assert f"{taken} exists already: choose another path, or replace it with --overwrite" in ran.complaint
+        assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted([taken, "table.csv"])
+        assert (tmp_path / taken).read_text() == "mine"
+        assert cli("table", "split", "table.csv", "a.csv", "b.csv", "--overwrite").status == 0
+        assert len(read_table(tmp_path / taken)) > 0
 
     @pytest.mark.parametrize(
         ("words", "why"),

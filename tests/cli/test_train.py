@@ -43,3 +43,21 @@ def test_a_table_of_one_quality_is_trained_on_and_said_to_be_one(cli: Cli, pool:
     assert asked.status == 0, asked.err
     route = json.loads(asked.out)
     assert route["model"] == "weak", "nothing speaks for the dearer one"
+
+
+def test_what_stands_at_the_place_of_the_predictor_is_not_lost_unasked(cli: Cli, pool: str) -> None:
+    write_table(Path("flat.jsonl"), flat_rows(1.0))
+    words = ("train", "flat.jsonl", "--out", "predictor", "--pool", pool)
+    assert cli(*words).status == 0
+    before = {path.name: path.read_bytes() for path in Path("predictor").iterdir()}
+    again = cli(*words, "--seed", "1")
+    assert again.status == 2
+    assert "predictor holds a predictor already: choose another path, or replace it with --overwrite" in again.complaint
+    assert {path.name: path.read_bytes() for path in Path("predictor").iterdir()} == before
+    assert cli(*words, "--seed", "1", "--overwrite").status == 0
+    Path("photos").mkdir()
+    Path("photos", "1.jpg").touch()
+    for more in ((), ("--overwrite",)):
+        refused = cli("train", "flat.jsonl", "--out", "photos", *more)
+        assert (refused.status, "photos exists and holds no predictor" in refused.complaint) == (2, True)
+    assert [path.name for path in Path("photos").iterdir()] == ["1.jpg"]
