@@ -119,9 +119,10 @@ def _decided(decision: Decision) -> str:
 
 
 class _Elsewhere:
-    """At which tradeoffs a run would have gone another way: less favours quality, more favours cost.
+    """At which tradeoffs a run would have gone another way: lower ones favour quality, higher ones cost.
 
-    Each is told once. Beyond a flip the run had left this way already, so of a later step only nearer ones are told.
+    What is known is the nearest change on either side, not what lies beyond it. Each is told once. Beyond a flip the
+    run had left this way already, so of a later step only nearer ones are told.
     """
 
     def __init__(self, tradeoff: float) -> None:
@@ -136,8 +137,14 @@ class _Elsewhere:
             if not (flip.tradeoff > self._below if below else flip.tradeoff < self._above):
                 continue
             self._below, self._above = (flip.tradeoff, self._above) if below else (self._below, flip.tradeoff)
-            where.setdefault(_otherwise(flip), []).append(_beyond(flip.tradeoff, below=below))
-        return "; ".join(f"at a tradeoff of {' and of '.join(at)} it would {would}" for would, at in where.items())
+            where.setdefault(_otherwise(flip), []).append(self._moved(flip.tradeoff, below=below))
+        told = "; ".join(f"{' or '.join(at)} it would {would}" for would, at in where.items())
+        return f"with the tradeoff {told}" if told else ""
+
+    def _moved(self, tradeoff: float, *, below: bool) -> str:
+        """How far the tradeoff must move; what looks like the run's own is only a little away."""
+        way, to = "lowered" if below else "raised", f"{tradeoff:.3g}"
+        return f"{way} a little" if to == f"{self._tradeoff:.3g}" else f"{way} to {to}"
 
     def _is_below(self, flip: Flip, *, alone: bool, first: bool) -> bool:
         """Which side of the run's tradeoff a flip is on; one of two at the tradeoff itself is told by its place."""
@@ -150,12 +157,6 @@ def _otherwise(flip: Flip) -> str:
     """What would be done, and why where that is not all that the reason says, as in older runs."""
     would = f"ask {' and '.join(str(arm) for arm in flip.arms)}" if flip.arms else "stop"
     return would if not flip.reason or flip.reason in _NO_MORE_SAID else f"{would} ({flip.reason})"
-
-
-def _beyond(tradeoff: float, *, below: bool) -> str:
-    if tradeoff <= 0.0 or tradeoff >= 1.0:
-        return f"{tradeoff:.3g}"
-    return f"{tradeoff:.3g} or {'less' if below else 'more'}"
 
 
 def _ended(route: Route) -> str:

@@ -93,8 +93,8 @@ def test_a_step_tells_who_lost_with_its_figures_and_where_it_would_go_otherwise(
     story = told(capsys, first, second)
     assert "step 1: ask small@64: highest net gain +0.4" in story
     assert "step 2: stop (learned): enough" in story
-    assert "at a tradeoff of 0.31 or less it would ask big@64 and other@64 (expected net gain +0.100);" in story
-    assert "at a tradeoff of 0.9 or more it would stop" in story
+    assert "with the tradeoff lowered to 0.31 it would ask big@64 and other@64 (expected net gain +0.100);" in story
+    assert "; raised to 0.9 it would stop" in story
     later = story.partition("step 2")[2]
     assert "big@64 0.75 0.30 0.20 +0.10 worth less than the chosen arm" in later
     assert "other@64 0.55 0.10 0.40 -0.20 dearer than its expected gain" in later
@@ -104,14 +104,14 @@ def test_a_step_tells_who_lost_with_its_figures_and_where_it_would_go_otherwise(
 
 def test_a_flip_alone_says_on_which_side_of_the_tradeoff_it_lies(capsys: pytest.CaptureFixture[str]) -> None:
     decision = Decision(1, (SMALL,), "first", flips=(Flip(0.4, (BIG,)),))
-    assert "at a tradeoff of 0.4 or less it would ask big@64" in told(capsys, decision, tradeoff=0.5)
-    assert "at a tradeoff of 0.4 or more it would ask big@64" in told(capsys, decision, tradeoff=0.3)
+    assert "with the tradeoff lowered to 0.4 it would ask big@64" in told(capsys, decision, tradeoff=0.5)
+    assert "with the tradeoff raised to 0.4 it would ask big@64" in told(capsys, decision, tradeoff=0.3)
 
 
 def test_the_same_choice_on_both_sides_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     decision = Decision(1, (SMALL,), "first", flips=(Flip(0.2, (BIG,)), Flip(0.8, (BIG,))))
     story = told(capsys, decision)
-    assert "at a tradeoff of 0.2 or less and of 0.8 or more it would ask big@64" in story
+    assert "with the tradeoff lowered to 0.2 or raised to 0.8 it would ask big@64" in story
     assert story.count("it would") == 1
 
 
@@ -131,17 +131,22 @@ def test_of_a_later_step_only_flips_nearer_than_those_before_are_told(capsys: py
     third = Decision(3, (), "third", flips=(Flip(0.1, (BIG,)), Flip(0.75, (BIG,))))
     story = told(capsys, first, second, third)
     steps = [story.partition(f"step {number}:")[2].partition("step")[0] for number in (1, 2, 3)]
-    assert "0.2 or less it would ask big@64; at a tradeoff of 0.8 or more it would stop" in steps[0]
-    assert "at a tradeoff of 0.7 or more it would stop" in steps[1]
-    assert [step.count("at a tradeoff of") for step in steps] == [2, 1, 0]
+    assert "lowered to 0.2 it would ask big@64; raised to 0.8 it would stop" in steps[0]
+    assert "with the tradeoff raised to 0.7 it would stop" in steps[1]
+    assert [step.count("it would") for step in steps] == [2, 1, 0]
 
 
 @pytest.mark.parametrize(
     ("tradeoff", "at", "told_as"),
-    [(0.5, (0.5, 0.5), "0.5 or less and of 0.5 or more"), (0.4, (0.0, 1.0), "0 and of 1"), (1.0, (1.0,), "1")],
+    [
+        (0.5, (0.5, 0.5), "lowered a little or raised a little"),
+        (0.4, (0.0, 1.0), "lowered to 0 or raised to 1"),
+        (1.0, (1.0,), "lowered a little"),
+        (0.0, (0.0,), "raised a little"),
+    ],
 )
 def test_a_flip_at_the_tradeoff_itself_or_at_an_end_is_told_plainly(
     capsys: pytest.CaptureFixture[str], tradeoff: float, at: tuple[float, ...], told_as: str
 ) -> None:
     decision = Decision(1, (SMALL,), "first", flips=tuple(Flip(one, (BIG,)) for one in at))
-    assert f"at a tradeoff of {told_as} it would ask big@64" in told(capsys, decision, tradeoff=tradeoff)
+    assert f"with the tradeoff {told_as} it would ask big@64" in told(capsys, decision, tradeoff=tradeoff)
