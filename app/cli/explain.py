@@ -6,6 +6,7 @@ Each thing is told once, where it happened. What others wrote (answers, reasons)
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -13,6 +14,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from curveroute.agent.account import agreements
+from curveroute.agent.step import is_answer
 from curveroute.cli.losers import first_table, later_table
 from curveroute.cli.terminal import harmless
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     Counts = Mapping[AttemptId, tuple[int, int]]
 
 _LONGEST_ANSWER = 160
+_COUNTED = re.compile(r"\d+ (agrees?|differs?)")
 _NO_MORE_SAID = {"it would be asked", "it would stop"}
 
 
@@ -38,6 +41,7 @@ def explain(route: Route, tradeoff: float) -> None:
         criteria = f"; a good answer: {route.plan.criteria}" if route.plan.criteria else ""
         console.print(_titled(f"\nplan ({route.plan.source})", route.plan.reason + criteria))
     counts, told, elsewhere = agreements(route.attempts), _by_step(route), _Elsewhere(tradeoff)
+    last = _last_answered(told)
     for attempt in told[0]:
         console.print(_attempt(attempt, counts, quiet=route.plan is not None and route.plan.source == "planner"))
     for decision in route.decisions:
@@ -47,7 +51,8 @@ def explain(route: Route, tradeoff: float) -> None:
         if decision is not first:
             console.print(later_table(decision))
         for attempt in told.get(decision.step, []):
-            console.print(_attempt(attempt, counts, quiet=attempt.role == "judge"))
+            final = decision.step < last and not attempt.error
+            console.print(_attempt(attempt, counts, quiet=attempt.role == "judge", final=final))
     console.print()
     console.print(_titled("no answer" if route.arm is None else str(route.arm), _ended(route)))
 
@@ -63,7 +68,14 @@ def _by_step(route: Route) -> dict[int, list[Attempt]]:
     return told
 
 
-def _attempt(attempt: Attempt, counts: Counts, *, quiet: bool) -> Padding:
+def _last_answered(told: Mapping[int, Sequence[Attempt]]) -> int:
+    """The last step that brought an answer: it may have changed the verdicts on all those before."""
+    return max(
+        (step for step, calls in told.items() if any(is_answer(one) and not one.error for one in calls)), default=0
+    )
+
+
+def _attempt(attempt: Attempt, counts: Counts, *, quiet: bool, final: bool = False) -> Padding:
     """One call: who was asked and what it took, then what came back, then what the verifiers said of it.
 
     What a planner or judge said that was understood is told in the plan and in the verdict: it is ``quiet`` here.
@@ -75,7 +87,7 @@ def _attempt(attempt: Attempt, counts: Counts, *, quiet: bool) -> Padding:
         Text(harmless(part), overflow="fold")
         for part in (
             "" if quiet and not attempt.error else _said(attempt),
-            verdict_line(attempt, counts.get(attempt.attempt_id)),
+            verdict_line(attempt, counts.get(attempt.attempt_id), final=final),
         )
         if part
     ]
@@ -88,17 +100,26 @@ def _said(attempt: Attempt) -> str:
     return words if attempt.error or len(words) <= _LONGEST_ANSWER else words[:_LONGEST_ANSWER] + " …"
 
 
-def verdict_line(attempt: Attempt, counts: tuple[int, int] | None) -> str:
-    """The probability that it is right, the reason, who agrees, and what else was said."""
+def verdict_line(attempt: Attempt, counts: tuple[int, int] | None, *, final: bool = False) -> str:
+    """The probability that it is right, the reason, who agrees, and what else was said.
+
+    A verdict is given anew with every answer, and a run keeps the last one. Where later answers may have changed it, it
+    is ``final``, and says so.
+    """
     verdict = attempt.verdict
     if verdict is None:
         return ""
-    parts = [_counted(counts), *(part for part in verdict.detail.split("; ") if not _is_counted(part))]
+    said = verdict.detail.split("; ")
+    parts = [_counted(counts, said), *(part for part in said if not _is_counted(part))]
     detail = "; ".join(part for part in parts if part and part != attempt.error)
-    return f"→ {verdict.score:.2f} {verdict.reason}{f': {detail}' if detail else ''}"
+    end = "in the end " if final else ""
+    return f"→ {end}{verdict.score:.2f} {verdict.reason}{f': {detail}' if detail else ''}"
 
 
-def _counted(counts: tuple[int, int] | None) -> str:
+def _counted(counts: tuple[int, int] | None, said: Sequence[str]) -> str:
+    """Who agrees: as the verdict has it, which may know free texts of one meaning, else as the words have it."""
+    if own := next((part for part in said if all(_COUNTED.fullmatch(word) for word in part.split(", "))), ""):
+        return own
     if counts is None or not any(counts):
         return ""
     agree, differ = counts
@@ -107,8 +128,9 @@ def _counted(counts: tuple[int, int] | None) -> str:
 
 
 def _is_counted(part: str) -> bool:
-    """Whether a part of a verdict's detail says in words what the counts say in numbers."""
-    return all(word.endswith((" agrees", " differs", " itself")) for word in part.split(", "))
+    """Whether a part of a verdict's detail says how many agree, in numbers or, in older runs, in words."""
+    words = part.split(", ")
+    return all(_COUNTED.fullmatch(word) or word.endswith((" agrees", " differs", " itself")) for word in words)
 
 
 def _decided(decision: Decision) -> str:

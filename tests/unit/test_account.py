@@ -63,10 +63,31 @@ def test_a_verdict_says_in_numbers_who_agrees_and_keeps_what_else_was_said() -> 
     assert verdict_line(answered("a", "x", verdict=verdict), (2, 1)) == (
         "→ 0.62 ok: 2 agree, 1 differs; judge: right: checked"
     )
+    for detail in ("2 agree", "2 agree, 1 differs", "1 agrees, 2 differ"):
+        line = verdict_line(answered("a", "x", verdict=Verdict(0.6, "ok", f"{detail}; judge: right: checked")), (2, 0))
+        assert line == f"→ 0.60 ok: {detail}; judge: right: checked"
     assert verdict_line(answered("a", "x", verdict=Verdict(0.1, "truncated", "cut off")), None) == (
         "→ 0.10 truncated: cut off"
     )
     assert verdict_line(answered("a", "x"), (1, 0)) == ""
+
+
+def test_a_verdict_that_later_answers_may_have_changed_is_said_to_be_the_last_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first, second, third = (Decision(step, (SMALL,), f"reason {step}") for step in (1, 2, 3))
+    verdict = Verdict(0.9, "ok", "1 agrees")
+    attempts = (
+        answered("r.1.0", "Lisbon", verdict=verdict),
+        answered("r.2.0", "Lisbon", BIG, verdict=verdict),
+        answered("r.3.0", "", OTHER, error="down", verdict=Verdict(0.0, "error", "down")),
+    )
+    explain(Route(run_id=RunId("r"), attempts=attempts, decisions=(first, second, third)), 0.5)
+    story = capsys.readouterr().out
+    steps = [story.partition(f"step {number}:")[2].partition("step")[0] for number in (1, 2, 3)]
+    assert "→ in the end 0.90 ok: 1 agrees" in steps[0]
+    assert "→ 0.90 ok: 1 agrees" in steps[1]
+    assert "→ 0.00 error" in steps[2]
 
 
 def test_losers_come_best_first_and_all_of_them() -> None:
