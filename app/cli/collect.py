@@ -88,6 +88,7 @@ def _tasks(options: argparse.Namespace) -> list[Task]:
 
 
 async def _collect(pool: Pool, ledger: Ledger, collection: str, jobs: list[Job], concurrency: int) -> Progress:
+    """Begin the run once everything is there that it takes: what fails before leaves no run, or the one there was."""
     from curveroute.agent.bench.collect import Progress, collect
     from curveroute.agent.ledger import RunEnd, RunStart
     from curveroute.agent.types import RunId
@@ -98,24 +99,24 @@ async def _collect(pool: Pool, ledger: Ledger, collection: str, jobs: list[Job],
     settings, run_id = load_settings(), RunId(f"collect-{collection}")
     if not jobs:
         return Progress(total=0)
-    await ledger.start_run(
-        RunStart(run_id, pool.name, f"collection {collection}", 0.0, kind="collect", collection=collection)
-    )
     chat = compose_chat(pool, settings, parallel=concurrency)
-    end = RunEnd("best_so_far", "stopped before the end; start it again the same way to go on")
     try:
         for model in [pool.model(name) for name in dict.fromkeys(job.arm.model for job in jobs)]:
             if model.endpoint == "local":
                 await fetch_weights(model, settings)
-        with collecting(len(jobs)) as watch:
-            progress = await collect(pool, chat, ledger, run_id, jobs, concurrency=concurrency, watch=watch)
-        end = RunEnd("best_so_far" if progress.failed else "accepted", _outcome(progress))
-        return progress
-    finally:
+        await ledger.start_run(
+            RunStart(run_id, pool.name, f"collection {collection}", 0.0, kind="collect", collection=collection)
+        )
+        end = RunEnd("best_so_far", "stopped before the end; start it again the same way to go on")
         try:
-            await chat.aclose()
+            with collecting(len(jobs)) as watch:
+                progress = await collect(pool, chat, ledger, run_id, jobs, concurrency=concurrency, watch=watch)
+            end = RunEnd("best_so_far" if progress.failed else "accepted", _outcome(progress))
+            return progress
         finally:
             await ledger.finish_run(run_id, end)
+    finally:
+        await chat.aclose()
 
 
 def _outcome(progress: Progress) -> str:

@@ -161,6 +161,20 @@ def test_a_few_failures_leave_holes_and_a_status(cli: Cli, pool: str, models: Fa
     assert len(read_table(Path("table.csv"))) == 6 * (ARMS - 1)
 
 
+def test_a_collection_that_cannot_begin_leaves_the_ledger_as_it_was(cli: Cli, pool: str) -> None:
+    words = ("collect", "--pool", pool, "--out", "table.csv", *FEWER)
+    open_to_all = Path(pool).read_text()
+    keyed = open_to_all.replace("context_window", 'key_env = "NO_SUCH_KEY"\ncontext_window')
+    Path(pool).write_text(keyed)
+    assert "set the environment variable NO_SUCH_KEY" in cli(*words).complaint
+    assert "no run 'collect-fake' in the ledger" in cli("runs", "show", "collect-fake").complaint
+    Path(pool).write_text(open_to_all)
+    assert cli(*words).status == 0
+    Path(pool).write_text(keyed)
+    assert cli(*words, "--samples", "2").status == 2
+    assert "accepted, every attempt that was missing was made" in cli("runs", "show", "collect-fake").out
+
+
 def test_a_collection_that_was_done_is_never_lost_to_a_bad_path(cli: Cli, pool: str, models: FakeModels) -> None:
     Path("file").write_text("a file")
     assert "cannot write" in cli("collect", "--pool", pool, "--out", "file/table.csv", *FEWER).complaint
