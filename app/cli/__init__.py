@@ -85,6 +85,15 @@ def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
 class _Parser(argparse.ArgumentParser):
     """Says in one line what is wrong and where the usage is."""
 
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Refuse what a command does not know in that command's name; argparse would in the program's."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
         complaint = harmless_complaint(f"{self.prog}: {message}; `{self.prog} --help` shows the usage")
         self.exit(EXIT_SETUP, f"{complaint}\n")

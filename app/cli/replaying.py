@@ -26,18 +26,14 @@ _MOST = 100_000
 
 def declare_replay(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``runs replay``."""
-    group = parser.add_argument_group("replay")
-    group.add_argument("--last", type=int, default=20, help="the last so many runs, when none is named (default: 20)")
-    group.add_argument("--tradeoff", type=float, help="decide at this tradeoff (default: each run's own)")
-    group.add_argument(
-        "--policy", choices=("learned", "closed-form", "single"), help="decide by this rule (default: each run's own)"
-    )
-    group.add_argument(
-        "--max-cost-usd", "--max-cost", type=float, help="decide under this cap, in USD (default: each run's own)"
-    )
-    group.add_argument("--pool", help="name or file of the pool, instead of the one that each run names")
-    group.add_argument("--max-error", type=float, help="decide with this promise (default: each run's own)")
-    group.add_argument("--predictor", help="folder of a predictor, instead of the one that each run was made with")
+    add = parser.add_argument
+    add("--last", type=int, default=20, help="the last so many runs, when none is named (default: 20)")
+    add("--tradeoff", type=float, help="decide at this tradeoff (default: each run's own)")
+    add("--policy", choices=("learned", "closed-form", "single"), help="decide by this rule (default: each run's own)")
+    add("--max-cost-usd", "--max-cost", type=float, help="decide under this cap, in USD (default: each run's own)")
+    add("--pool", help="name or file of the pool, instead of the one that each run names")
+    add("--max-error", type=float, help="decide with this promise (default: each run's own)")
+    add("--predictor", help="folder of a predictor, instead of the one that each run was made with")
 
 
 def replay(ledger: Ledger, options: argparse.Namespace) -> int:

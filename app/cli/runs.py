@@ -3,31 +3,48 @@
 from __future__ import annotations
 
 import json
+from argparse import SUPPRESS
 from typing import TYPE_CHECKING
 
 from curveroute.cli.terminal import harmless
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from curveroute.agent.ledger import Ledger, RunRecord
     from curveroute.agent.types import JsonObject
     from curveroute.route import Route
 
 _LONGEST_LIST = 1_000_000
+_RUN = "a run's id, or the beginning of it; `curveroute runs list` shows them"
+_ONE_OBJECT = "print exactly one JSON object"
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     from curveroute.cli.replaying import declare_replay
 
-    parser.add_argument("action", choices=("list", "show", "replay", "verify"), help="what to do")
-    parser.add_argument("run_ids", nargs="*", metavar="run", help="a run's id, or the beginning of it")
-    parser.add_argument("--limit", type=int, default=20, help="runs to list (default: 20)")
-    parser.add_argument("--status", choices=("running", "accepted", "best_so_far", "failed"), help="list only these")
-    parser.add_argument("--json", action="store_true", help="show, replay: print exactly one JSON object")
-    declare_replay(parser)
-    parser.set_defaults(run=run)
+    actions = parser.add_subparsers(dest="action", metavar="action", required=True)
+
+    def action(name: str, what: str, work: Callable[[Ledger, argparse.Namespace], int]) -> argparse.ArgumentParser:
+        added = actions.add_parser(name, help=what, description=what, allow_abbrev=False)
+        added.add_argument("--debug", action="store_true", default=SUPPRESS, help="show the traceback of an error")
+        added.set_defaults(run=run, work=work)
+        return added
+
+    listed = action("list", "list the newest runs", _list_runs)
+    listed.add_argument("--limit", type=int, default=20, help="runs to list (default: 20)")
+    listed.add_argument("--status", choices=("running", "accepted", "best_so_far", "failed"), help="list only these")
+    shown = action("show", "show how a run came about", _show_run)
+    shown.add_argument("run_id", metavar="run", help=_RUN)
+    shown.add_argument("--json", action="store_true", help=_ONE_OBJECT)
+    replayed = action("replay", "decide recorded runs again, offline", _replay_runs)
+    replayed.add_argument("run_ids", nargs="*", metavar="run", help=_RUN)
+    replayed.add_argument("--json", action="store_true", help=_ONE_OBJECT)
+    declare_replay(replayed)
+    verified = action("verify", "check that the ledger's sums agree", _verify_runs)
+    verified.add_argument("run_id", metavar="run", nargs="?", help=f"only this one: {_RUN}")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -36,33 +53,39 @@ def run(options: argparse.Namespace) -> int:
     from curveroute.cli.checks import at_least, at_most
     from curveroute.compose import load_settings
 
-    at_least("limit", options.limit, 1)
-    at_most("limit", options.limit, _LONGEST_LIST)
-    _check_ids(options.action, options.run_ids)
+    if options.action == "list":
+        at_least("limit", options.limit, 1)
+        at_most("limit", options.limit, _LONGEST_LIST)
     with Ledger.open(load_settings().ledger_url) as ledger:
-        if options.action == "verify":
-            return _verify(ledger, options.run_ids[0] if options.run_ids else None)
-        if options.action == "replay":
-            from curveroute.cli.replaying import replay
+        return int(options.work(ledger, options))
 
-            return replay(ledger, options)
-        if options.action == "list":
-            _list(ledger.runs(options.limit, options.status), options.status)
-        elif options.json:
-            print(json.dumps(_account(ledger.run(options.run_ids[0])), ensure_ascii=False))
-        else:
-            _show(ledger.run(options.run_ids[0]))
+
+def _list_runs(ledger: Ledger, options: argparse.Namespace) -> int:
+    _list(ledger.runs(options.limit, options.status), options.status)
     return 0
 
 
-def _check_ids(action: str, run_ids: list[str]) -> None:
-    from curveroute.agent.errors import SettingError
+def _show_run(ledger: Ledger, options: argparse.Namespace) -> int:
+    record = ledger.run(options.run_id)
+    if options.json:
+        print(json.dumps(_account(record), ensure_ascii=False))
+    else:
+        _show(record)
+    return 0
 
-    if action == "show" and not run_ids:
-        raise SettingError("runs show needs a run's id; `curveroute runs list` shows them")
-    most = {"list": 0, "show": 1, "verify": 1}.get(action)
-    if most is not None and len(run_ids) > most:
-        raise SettingError(f"runs {action} takes {most or 'no'} run id{'s' * (most != 1)}; {len(run_ids)} were given")
+
+def _replay_runs(ledger: Ledger, options: argparse.Namespace) -> int:
+    from curveroute.cli.replaying import replay
+
+    return replay(ledger, options)
+
+
+def _verify_runs(ledger: Ledger, options: argparse.Namespace) -> int:
+    report = ledger.verify(options.run_id)
+    for fault in report.disagreements:
+        print(fault)
+    print(f"{report.runs} run(s), {report.attempts} attempt(s), {len(report.disagreements)} disagreement(s)")
+    return 0 if report.ok else 1
 
 
 def _list(runs: list[RunRecord], status: str | None) -> None:
@@ -171,11 +194,3 @@ def _account(record: RunRecord) -> JsonObject:
             for one in record.feedback
         ],
     }
-
-
-def _verify(ledger: Ledger, run_id: str | None) -> int:
-    report = ledger.verify(run_id)
-    for fault in report.disagreements:
-        print(fault)
-    print(f"{report.runs} run(s), {report.attempts} attempt(s), {len(report.disagreements)} disagreement(s)")
-    return 0 if report.ok else 1

@@ -56,7 +56,7 @@ FAULTS: list[tuple[list[str], int, str]] = [
         "commands: ask, models, collect, table, train, calibrate, onboard, evaluate, feedback, learn, runs, ",
     ),
     (["--bogus"], 2, "--bogus"),
-    (["runs", "show"], 2, "needs a run's id"),
+    (["runs", "show"], 2, "arguments are required: run"),
     (["runs", "show", "beef"], 2, "no run 'beef'"),
     (["runs", "verify", "beef"], 2, "no run 'beef'"),
     (["runs", "list", "--limit", "0"], 2, "--limit is 0; give 1 or more"),

@@ -78,10 +78,21 @@ def test_every_candidate_is_named_with_why_it_lost_however_many(cli: Cli, pool: 
     assert len(shown.partition("plan (")[0].splitlines()) < 60, "grouped, not one line for each of 62"
 
 
-def test_two_runs_or_none_cannot_be_shown(cli: Cli) -> None:
-    assert "needs a run's id" in cli("runs", "show").complaint
-    assert "takes 1 run id; 2 were given" in cli("runs", "show", "a", "b").complaint
-    assert "takes no run ids; 1 were given" in cli("runs", "list", "a").complaint
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("show",), "runs show: the following arguments are required: run; `curveroute runs show --help`"),
+        (("show", "a", "b"), "runs show: unrecognized arguments: b;"),
+        (("show", "a", "--status", "failed"), "runs show: unrecognized arguments: --status failed;"),
+        (("list", "a"), "runs list: unrecognized arguments: a;"),
+        (("list", "--policy", "single"), "runs list: unrecognized arguments: --policy single;"),
+        (("verify", "--json"), "runs verify: unrecognized arguments: --json;"),
+        (("replay", "--limit=3"), "runs replay: unrecognized arguments: --limit=3;"),
+    ],
+)
+def test_what_an_action_does_not_know_is_refused_in_its_name(cli: Cli, words: tuple[str, ...], why: str) -> None:
+    ran = cli("runs", *words)
+    assert (ran.status, why in ran.complaint) == (2, True)
 
 
 class TestReplay:
