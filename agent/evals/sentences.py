@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from curveroute.agent.evals.bootstrap import FEWEST_QUERIES, SPARE
+from curveroute.agent.plural import counted, queries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +29,15 @@ _HEADLINES = {
     "none": "shows no difference that this data can tell from",
 }
 _VERBS = {"win": "beats", "loss": "loses to"}
+
+
+def asked(result: Mapping[str, Any]) -> str:
+    """How many queries and arms a result is about; of a fixed split, what was tested and what it was fitted on."""
+    arms, split = counted(result["arms"], "arm"), result["splits"][0]
+    if not result["train_table"]:
+        return f"{queries(result['queries'])}, {arms}"
+    tested = counted(split["test"], "test query", "test queries")
+    return f"{tested} (fitted on {split['train']:,} of {result['train_table']}), {arms}"
 
 
 def sentence(one: Mapping[str, Any]) -> str:

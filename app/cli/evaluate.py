@@ -316,11 +316,13 @@ def _table(one: dict[str, Any]) -> Any:  # noqa: ANN401  (rich is imported where
     from rich.markup import escape
     from rich.table import Column, Table
 
+    from curveroute.agent.evals.sentences import asked
+
     gains = [f"g@{share.removesuffix('.0').removeprefix('0')}" for share in _SHARES]
     heads = ["AUDC\nenv", *gains, "QNC", "peak", "honest"]
     columns = (Column(head, justify="right", no_wrap=True) for head in heads)
     table = Table(Column("policy", no_wrap=True), *columns, box=SIMPLE_HEAD, padding=0, show_edge=False)
-    table.title = escape(f"{one['table']}: {one['queries']} queries, {one['arms']} arms")
+    table.title = escape(f"{one['table']}: {asked(one)}")
     for name, policy in one["policies"].items():
         table.add_row(escape(name), *_cells(policy, one["seeds"]))
     return table

@@ -135,6 +135,7 @@ def test_a_fixed_split(cli: Cli, table: str) -> None:
     assert [(one["train"], one["test"]) for one in found["splits"]] == [(40, 10)] * 2
     once = cli("evaluate", "--train", table, "--test", "test.jsonl", *QUICK[2:])
     assert "one seed" in once.out
+    assert "test: 10 test queries (fitted on 40 of table), 3 arms" in once.out
     assert "too few test queries for a claim (10; it takes 30)" in once.out
 
 

@@ -125,6 +125,13 @@ def test_nothing_that_data_brings_becomes_a_tag() -> None:
     assert f"{EVIL} is left out" in page.text
 
 
+def test_of_a_fixed_split_the_page_counts_what_was_tested() -> None:
+    assert (
+        "3 test queries (fitted on 7 of other), 6 arms, " in parsed(result(train_table="other", train_sha256="0")).text
+    )
+    assert "1,234 queries, 6 arms, 5 seeds, random splits by query" in parsed(result()).text
+
+
 def test_the_page_fetches_nothing_and_runs_nothing() -> None:
     page = parsed(result())
     assert not {"script", "link", "img", "iframe", "object", "form"} & page.seen

@@ -11,7 +11,7 @@ from curveroute.agent.evals.report.charts import budgets, deferral, forest, reli
 from curveroute.agent.evals.report.glossary import AT_AUDC, glossary
 from curveroute.agent.evals.report.looks import looks
 from curveroute.agent.evals.report.tables import metrics_table, models_table, papers_table, points_table, tasks_table
-from curveroute.agent.evals.sentences import JOINED, NAMES, ONE_SPLIT, headlines, sentence
+from curveroute.agent.evals.sentences import JOINED, NAMES, ONE_SPLIT, asked, headlines, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -50,7 +50,7 @@ def _opening(result: Mapping[str, Any]) -> str:
     notes = "".join(f"<li>{escape(note)}</li>" for note in result["notes"])
     return (
         f"<h1>Routers compared on {escape(result['table'])}</h1>"
-        f'<p class="lead">{result["queries"]:,} queries, {result["arms"]} arms, {_seeds(result)}. Best single model '
+        f'<p class="lead">{escape(asked(result))}, {_seeds(result)}. Best single model '
         f"(chosen on training queries): {escape(best['model'])}, quality q* = {best['quality']:.3f} "
         f"at c* = {best['cost_usd']:.3g} USD a query. "
         '<a href="#glossary">What the words mean</a>.</p>'
