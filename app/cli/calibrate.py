@@ -12,9 +12,10 @@ from curveroute.cli.tables import table_path
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from curveroute.agent.bench.grid import Grid
-    from curveroute.agent.evals.calibrate import Calibration
+    from curveroute.agent.evals.calibrate import Calibration, KindFit
     from curveroute.agent.predictor import Predictor
     from curveroute.agent.verify.conformal import Measured, Promise
 
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({**found.to_json(), "written_to": str(out)}, indent=1, ensure_ascii=False, allow_nan=False))
     else:
-        _report(found, out)
+        show(found, out)
     return 0
 
 
@@ -127,19 +128,15 @@ def _grid(predictor: Predictor, options: argparse.Namespace) -> Grid:
     return asyncio.run(read())
 
 
-def _report(found: Calibration, out: Path) -> None:
+def show(found: Calibration, out: Path) -> None:
+    """Print what was fitted, promised and measured."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Column, Table
 
     fits = Table("kind", "queries", "line", "ECE", "after", "Brier", "after", box=SIMPLE_HEAD, pad_edge=False)
     for one in found.fits:
-        moved = (one.slope, one.intercept) != (1.0, 0.0)
-        line = f"{one.slope:.2f}·x {one.intercept:+.2f}" if moved else "as it is"
-        errors = (one.ece_before, one.ece_after, one.brier_before, one.brier_after)
-        fits.add_row(
-            one.kind, str(one.queries), "" if one.kind == "all" else line, *(f"{value:.3f}" for value in errors)
-        )
+        fits.add_row(*_fit_row(one))
     columns = ("tradeoff", "promised", "threshold", "accepted", "wrong", "95 % interval")
     kept = Table(*(Column(name, no_wrap=True) for name in columns), box=SIMPLE_HEAD, pad_edge=False)
     for promise in found.calibrator.promises:
@@ -151,6 +148,7 @@ def _report(found: Calibration, out: Path) -> None:
     )
     console = Console()
     console.print(fits)
+    _tell_worse(found.fits)
     if kept.row_count:
         console.print(kept)
     for promise in found.calibrator.promises:
@@ -161,6 +159,28 @@ def _report(found: Calibration, out: Path) -> None:
         f"fitted on {fitted} queries, thresholds tested on {tested} others at level "
         f"{found.calibrator.promises[0].delta:g}, measured on {measured} more; written to {out}"
     )
+
+
+def _fit_row(one: KindFit) -> list[str]:
+    moved = (one.slope, one.intercept) != (1.0, 0.0)
+    line = "" if one.kind == "all" else f"{one.slope:.2f}·x {one.intercept:+.2f}" if moved else "as it is"
+    errors = (one.ece_before, one.ece_after, one.brier_before, one.brier_after)
+    figures = [f"{value:.3f}" for value in errors] if _is_told(one) else ["too few"]
+    return [one.kind, str(one.queries), line, *figures]
+
+
+def _tell_worse(fits: Sequence[KindFit]) -> None:
+    worse = [one.kind for one in fits if _is_told(one) and one.ece_after > one.ece_before]
+    if worse:
+        why = "a line is kept where it lowers the Brier score of queries that it had not seen"
+        print(f"the ECE of {', '.join(worse)} is higher after than before: {why}")
+
+
+def _is_told(one: KindFit) -> bool:
+    """Whether there are queries enough for errors that mean something."""
+    from curveroute.agent.evals.calibrate import FEWEST_QUERIES
+
+    return one.queries >= FEWEST_QUERIES
 
 
 def _row(promise: Promise, one: Measured) -> list[str]:

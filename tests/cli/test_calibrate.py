@@ -12,12 +12,16 @@ import pytest
 from curveroute.agent.bench.columns import columns_hash, read_columns
 from curveroute.agent.bench.table import Row, write_table
 from curveroute.agent.errors import SettingError
+from curveroute.agent.evals.calibrate import Calibration, KindFit
 from curveroute.agent.looking.course import BASE, Course
 from curveroute.agent.looking.looking import Looking
 from curveroute.agent.looking.recorded import Slot
 from curveroute.agent.predictor import Predictor, load_predictor, save_predictor
 from curveroute.agent.types import Arm, ModelId
+from curveroute.agent.verify.conformal import Promise
 from curveroute.agent.verify.jury import Jury
+from curveroute.agent.verify.scale import Calibrator
+from curveroute.cli.calibrate import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,6 +121,23 @@ def test_calibrating_writes_what_can_be_promised_into_the_predictor(cli: Cli, pr
     assert promise.measured.error < 0.3
     assert after.data_hash_ == before.data_hash_
     assert (after.heads_.weights == before.heads_.weights).all()
+
+
+def test_errors_of_a_few_queries_are_not_told_and_those_that_rose_are(capsys: pytest.CaptureFixture[str]) -> None:
+    fits = (
+        KindFit("text", 60, 1.2, 0.3, 0.04, 0.05, 0.2, 0.19),
+        KindFit("number", 4, 0.9, 0.1, 0.123, 0.456, 0.3, 0.2),
+        KindFit("all", 64, 1.0, 0.0, 0.06, 0.05, 0.2, 0.19),
+    )
+    promise = Promise(0.1, 0.05, 0.1, None, "it takes more answers", 60)
+    show(Calibration(Calibrator({}, promises=(promise,)), fits, (64, 120, 60)), Path("predictor"))
+    lines = capsys.readouterr().out.splitlines()
+    rows = {words[0]: words[1:] for line in lines if (words := line.split()) and words[0] in {"text", "number", "all"}}
+    assert rows["text"] == ["60", "1.20·x", "+0.30", "0.040", "0.050", "0.200", "0.190"]
+    assert rows["number"] == ["4", "0.90·x", "+0.10", "too", "few"]
+    assert rows["all"] == ["64", "0.060", "0.050", "0.200", "0.190"]
+    (told,) = (line for line in lines if "higher after than before" in line)
+    assert told.startswith("the ECE of text is higher")
 
 
 def test_the_predictor_stays_as_it_was_where_another_folder_is_given(cli: Cli, predictor: str, table: str) -> None:
