@@ -99,6 +99,13 @@ def test_every_command_is_told_of(command: str) -> None:
     assert [page for page in pages if re.search(rf"curveroute {command}\b", page)]
 
 
+def test_the_page_of_the_command_line_lists_the_commands_as_the_help_does() -> None:
+    """The site's build adds their options; who reads the page in a clone finds at least this."""
+    (subs,) = (one for one in build_parser()._actions if isinstance(one, argparse._SubParsersAction))
+    rows = [f"| `curveroute {one.dest}` | {one.help} |" for one in subs._choices_actions]
+    assert "\n".join(rows) in (ROOT / "docs" / "commands.md").read_text("utf-8")
+
+
 def test_what_is_not_there_is_found() -> None:
     right = (
         "`curveroute ask --tradeoff 0.1` `curveroute runs show RUN` `curveroute COMMAND --help` `--explain` `other --x`"
