@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sqlalchemy import Connection, Row
+    from sqlmodel import Session
+
+    from curveroute.agent.ledger.tables import RunRow
 
 LONGEST_COMMENT = 10_000
 LONGEST_SOURCE = 64
@@ -67,7 +70,7 @@ def read_served(connection: Connection, prefix: str) -> tuple[RunId, AttemptId]:
         LedgerError: no such run or several, a beginning too short to be meant, or a run that has no answer.
     """
     with snapshot(connection) as session:
-        row = find_run(session, prefix)
+        row = _found(session, prefix)
         if len(prefix) < min(SHORTEST_NAME, len(row.run_id)):  # what is said stays: a slip must not rate another run
             raise LedgerError(
                 f"{prefix!r} is too little of a run's id to be sure which is meant: give at least {SHORTEST_NAME} "
@@ -81,6 +84,16 @@ def read_served(connection: Connection, prefix: str) -> tuple[RunId, AttemptId]:
                 "give feedback on a run that answered"
             )
         return RunId(row.run_id), AttemptId(row.answer_attempt_id)
+
+
+def _found(session: Session, prefix: object) -> RunRow:
+    """The run; of a beginning that would be too short anyway, that is said along with what else is wrong."""
+    try:
+        return find_run(session, prefix)
+    except LedgerError as error:
+        if isinstance(prefix, str) and len(prefix) < SHORTEST_NAME:
+            raise LedgerError(f"{error}; feedback takes at least {SHORTEST_NAME} characters of it") from None
+        raise
 
 
 def feedback_record(served: tuple[RunId, AttemptId], said: Said) -> FeedbackRecord:

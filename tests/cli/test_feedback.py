@@ -46,6 +46,10 @@ def test_a_run_without_feedback_says_nothing_of_it(cli: Cli, run_id: str) -> Non
     ("words", "complaint"),
     [
         (("nobody", "--score", "1"), "no run 'nobody' in the ledger"),
+        (
+            ("zzz", "--score", "1"),
+            "no run 'zzz' in the ledger: list the runs to see their ids; feedback takes at least 6",
+        ),
         (("{run:.1}", "--score", "1"), "is too little of a run's id to be sure which is meant: give at least 6"),
         (("{run:.5}", "--score", "1"), "is too little of a run's id to be sure which is meant: give at least 6"),
         (("{run}", "--score", "1.5"), "score is 1.5; give a number from 0"),
