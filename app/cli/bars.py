@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _LOG_LINES = 20
 _MANY_QUERIES = 500
+_SILENCE_S = 10.0
 
 
 @contextmanager
@@ -76,21 +78,23 @@ def embedding() -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def training() -> Iterator[Callable[[int, int, str], None]]:
-    """What is being learned, and how far it is; a log hears of each kind of work once, when it begins."""
+def training(clock: Callable[[], float] = time.monotonic) -> Iterator[Callable[[int, int, str], None]]:
+    """What is being learned, and how far it is; a log hears when each kind of work begins, and of long ones how far."""
     bar = _bar(
         TextColumn("train: {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         TextColumn("ETA"), TimeRemainingColumn(elapsed_when_finished=True),
     )  # fmt: skip
-    task, now = bar.add_task("reading", total=None), ""
+    task, now, told = bar.add_task("reading", total=None), "", clock()
 
     def watch(done: int, total: int, what: str) -> None:
-        nonlocal now
-        if what != now:
+        nonlocal now, told
+        begins = what != now
+        if begins:
             now = what
             bar.reset(task, total=total, description=what)
-            if bar.disable:
-                print(f"train: {what} ({total})", file=sys.stderr, flush=True)
+        if bar.disable and (begins or clock() - told >= _SILENCE_S):
+            told = clock()
+            print(f"train: {what} {f'({total})' if begins else f'{done}/{total}'}", file=sys.stderr, flush=True)
         bar.update(task, completed=done)
 
     with bar:

@@ -62,10 +62,19 @@ def train(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Ran:
 def test_training_tells_a_log_each_kind_of_work_once(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = train(cli, monkeypatch)
     assert ran.status == 0
-    told = ran.err.splitlines()
+    told = [line for line in ran.err.splitlines() if "/" not in line]
     assert [line.removeprefix("train: ").partition(" (")[0] for line in told] == STAGES
     assert told[:2] == ["train: queries embedded (40)", "train: heads (2)"]
     assert "train: " not in ran.out
+
+
+def test_a_log_hears_how_far_long_work_is(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    with training(lambda: now[0]) as watch:
+        for done in range(4):
+            watch(done, 6, "juries")
+            now[0] += 7.0
+    assert capsys.readouterr().err.splitlines() == ["train: juries (6)", "train: juries 2/6"]
 
 
 def test_training_shows_a_terminal_a_bar_and_no_lines(
