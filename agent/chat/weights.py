@@ -125,7 +125,7 @@ async def fetch(weights: Weights, settings: Settings, on_progress: Progress | No
 
 async def _from_any_source(job: Download, weights: Weights) -> None:
     notes: list[str] = []
-    for source in weights.sources:
+    for number, source in enumerate(weights.sources, 1):
         # Bytes left by an earlier run may be bad: then this source gets a second chance on a clean slate.
         for _ in range(2 if job.begun else 1):
             try:
@@ -140,7 +140,7 @@ async def _from_any_source(job: Download, weights: Weights) -> None:
             else:
                 _publish(job, weights)
                 return
-        job.report(0, notes[-1])
+        job.report(0, f"trying another source, because of {notes[-1]}" if number < len(weights.sources) else notes[-1])
     tried = "; ".join(notes) or "it names none"
     raise WeightsError(
         f"no source gave {weights.file} ({tried}): check the network and run curveroute models fetch, or put it "

@@ -194,7 +194,7 @@ async def test_an_unreachable_source_falls_through_to_the_next(server: FileServe
     notes: list[str] = []
     path = await fetch(weights_from(nobody, server.source), settings, lambda *news: notes.append(news[2]))
     assert path.read_bytes() == DATA
-    assert any(note.startswith(nobody.url) for note in notes)
+    assert any(note.startswith(f"trying another source, because of {nobody.url}: ") for note in notes)
 
 
 @pytest.mark.parametrize(
