@@ -46,6 +46,7 @@ _WHY_NOT = (
     "no estimate of it",
     "not on the panel learned for this tradeoff",
     "its worst case does not fit under the cap",
+    "nothing is gained by it",
     "dearer than its expected gain",
     "another arm is no dearer and better",
     "worth less than the chosen arm",
@@ -204,12 +205,20 @@ def _stop(situation: Situation, net: Floats, known: Mask) -> Step:
         words = f"no answer claims anything, and {TOO_DEAR}" if situation.best == 0.0 else TOO_DEAR
         return Step((), words, "best_so_far", False, net)
     if situation.best == 0.0:
-        return Step((), "no answer claims anything, and no other arm is worth its price", "best_so_far", False, net)
+        words = "is expected to gain anything" if _gainless(situation, known) else "is worth its price"
+        return Step((), f"no answer claims anything, and no other arm {words}", "best_so_far", False, net)
     if not known.any() and situation.gain is not None:
         return Step((), "everything that pays at this tradeoff was asked", "accepted", False, net)
     if not known.any():
         return Step((), "every arm was tried", "best_so_far", False, net)
+    if _gainless(situation, known):
+        return Step((), "no other arm is expected to gain anything", "accepted", False, net)
     return Step((), "no other arm's expected gain is worth its price", "accepted", False, net)
+
+
+def _gainless(situation: Situation, known: Mask) -> bool:
+    """Whether price plays no part in stopping: nothing would be asked if it were free."""
+    return bool(known.any()) and not bool((gain_of(situation)[known] > 0.0).any())
 
 
 def held_back(situation: Situation, net: Floats) -> bool:
@@ -230,15 +239,17 @@ def why_not(situation: Situation, step: Step) -> list[str]:
         closed & (nobody if situation.failed is None else situation.failed),
         closed,
         ~np.isfinite(situation.quality + _paid_usd(situation)),
-        ~np.isfinite(gain_of(situation)),
+        ~np.isfinite(gain := gain_of(situation)),
         situation.worst_usd > situation.left_usd,
+        gain <= 0.0,
         step.net <= 0.0,
     )
     for place in range(len(conditions), 0, -1):  # the first that holds is written last
         lost_for[conditions[place - 1]] = place
     lost_for[list(step.arms)] = 0
-    rest = np.flatnonzero(lost_for == worth_less)
-    lost_for[rest[_beaten(situation, rest)]] = beaten
+    if situation.tradeoff > 0.0:  # where cost weighs nothing, no arm loses to one for being no dearer
+        rest = np.flatnonzero(lost_for == worth_less)
+        lost_for[rest[_beaten(situation, rest)]] = beaten
     reasons = _REASONS if step.arms else _REASONS_AT_THE_END
     return cast("list[str]", reasons[lost_for].tolist())
 

@@ -90,7 +90,7 @@ def test_explain_tells_the_whole_story_in_80_columns(cli: Cli, pool: str) -> Non
         "asked",
         "a number of minutes",
         "worked it out again",
-        "no other arm's expected gain is worth its price",
+        "no other arm is expected to gain anything",
     ):
         assert part in " ".join(ran.out.split())
     assert "…" not in ran.out
@@ -103,7 +103,7 @@ def test_explain_tells_each_thing_once(cli: Cli, pool: str) -> None:
     for part in (
         "worked it out again",
         "a number of minutes",
-        "no other arm's expected gain is worth its price",
+        "no other arm is expected to gain anything",
         "USD in 3",
     ):
         assert told.count(part) == 1, part

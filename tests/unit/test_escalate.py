@@ -313,6 +313,17 @@ def test_each_arm_that_lost_is_told_why() -> None:
     ]
 
 
+def test_where_cost_weighs_nothing_no_word_is_said_of_price() -> None:
+    now = situation([0.9, 0.8, 0.5], [0.01, 0.02, 0.001], tradeoff=0.0, best=0.6, reliability=0.0)
+    assert why_not(now, next_step(now)) == ["", "worth less than the chosen arm", "nothing is gained by it"]
+    sure = situation([0.9, 0.8], [0.01, 0.02], tradeoff=0.0, best=0.95, reliability=0.0)
+    step = next_step(sure)
+    assert (step.arms, step.reason) == ((), "no other arm is expected to gain anything")
+    assert why_not(sure, step) == ["nothing is gained by it"] * 2
+    priced = situation([0.9, 0.8], [0.01, 0.02], tradeoff=0.9, best=0.5, reliability=0.0)
+    assert next_step(priced).reason == "no other arm's expected gain is worth its price"
+
+
 @pytest.mark.parametrize("changes", [{"tradeoff": 1.5}, {"tradeoff": math.nan}, {"reference_cost_usd": 0.0}])
 def test_settings_out_of_range_are_refused(changes: dict[str, float]) -> None:
     with pytest.raises(SettingError):
