@@ -5,6 +5,7 @@ Every one of them is named. Names are never cut, on a narrow terminal either.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ _FIRST_SHOWN, _LATER_SHOWN = 16, 6
 _NAME_WIDTH = 32
 _CHOSEN = "asked"
 _DITTO = "″"
+_NET_GAIN = re.compile(r"net gain ([+-]\d+\.\d+)")
 
 
 def first_table(candidates: Sequence[Estimate], first: Decision | None) -> Group:
@@ -42,12 +44,20 @@ def first_table(candidates: Sequence[Estimate], first: Decision | None) -> Group
             f"{one.quality:.2f} ± {one.quality_std:.2f}",
             f"{one.output_tokens:.0f}",
             f"{one.cost_usd:.1e}",
-            _signed(loser.net_gain if loser else None),
+            _signed(loser.net_gain if loser else _net_of(first, one.arm)),
             Text(_DITTO if why and why == above else why),
         )
         above = why
     unshown = {one.arm for one in others}
     return Group(table, *_by_reason(one for one in lost.values() if one.arm in unshown))
+
+
+def _net_of(decision: Decision | None, arm: Arm) -> float | None:
+    """Net gain of the chosen arm: a decision keeps the losers' figures, and tells the winner's in its reason."""
+    if decision is None or decision.arms[:1] != (arm,):
+        return None
+    told = _NET_GAIN.search(decision.reason)
+    return float(told[1]) if told else None
 
 
 def later_table(decision: Decision) -> Group:

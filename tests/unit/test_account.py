@@ -116,6 +116,7 @@ def test_a_step_tells_who_lost_with_its_figures_and_where_it_would_go_otherwise(
     assert "step 2: stop (learned): enough" in story
     assert "with the tradeoff lowered to 0.31 it would ask big@64 and other@64 (expected net gain +0.100);" in story
     assert "; raised to 0.9 it would stop" in story
+    assert "small@64 0.50 ± 0.10 20 1.0e-05 +0.40 asked" in story
     later = story.partition("step 2")[2]
     assert "big@64 0.75 0.30 0.20 +0.10 worth less than the chosen arm" in later
     assert "other@64 0.55 0.10 0.40 -0.20 dearer than its expected gain" in later
