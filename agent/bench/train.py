@@ -18,6 +18,7 @@ from curveroute.agent.bench.meaning import heard
 from curveroute.agent.embed.kept import kept_embeddings
 from curveroute.agent.errors import TableError
 from curveroute.agent.looking.learn import learn, weights_for
+from curveroute.agent.plural import queries
 from curveroute.agent.predictor import Predictor
 from curveroute.agent.verify.fit_jury import Diet
 from curveroute.agent.verify.scale import Calibrator
@@ -65,7 +66,7 @@ async def train(
     """
     grid = merged(grid_of(columns))
     if len(grid) < FEWEST_QUERIES:
-        raise TableError(f"the table has {len(grid)} queries; training needs {FEWEST_QUERIES} or more")
+        raise TableError(f"the table has {queries(len(grid))}; training needs {FEWEST_QUERIES} or more")
     prices = grid.prices[:, 1] * USD_PER_MILLION if output_prices is None else _prices_of(grid.arms, output_prices)
     x = await kept_embeddings(grid.texts, embedder, kept, _of(watch, "queries embedded"))
     watch(0, len(grid.arms), "heads")

@@ -13,6 +13,7 @@ from curveroute.agent.bench.grid import Grid, grid_of, groups_of
 from curveroute.agent.bench.meaning import heard
 from curveroute.agent.embed.kept import kept_embeddings
 from curveroute.agent.errors import SettingError, TableError
+from curveroute.agent.plural import counted, queries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,10 +78,11 @@ def read_pair(train: Path, test: Path, models: Sequence[str] = (), tasks: Sequen
         raise TableError(f"every query of {train.name} is in {test.name} too; give a training table with others")
     notes = []
     if len(rows) < len(first.grid):
-        notes.append(f"{len(first.grid) - len(rows)} queries of {train.name} are tested on, and not trained on")
+        both = queries(len(first.grid) - len(rows))
+        notes.append(f"{both} of {train.name} left out of training, being tested on")
     lone = len({*first.grid.arms, *second.grid.arms}) - len(shared)
     if lone:
-        notes.append(f"{lone} arms are in one table only, and left out")
+        notes.append(f"{counted(lone, 'arm')} left out, being in one table only")
     return Subject(
         second.name,
         _arms(first.grid, shared).take(np.array(rows, dtype=np.intp)),

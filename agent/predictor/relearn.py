@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from curveroute.agent.errors import PredictorError
+from curveroute.agent.plural import counted
 from curveroute.agent.predictor.lessons import Teacher, no_lessons
 from curveroute.agent.predictor.spread import flat_spread
 from curveroute.agent.predictor.weigh import compared, weigh
@@ -85,7 +86,8 @@ def relearn(
     rows = unlearned(lessons, heard)
     if rows.size < FEWEST_ROWS:
         raise PredictorError(
-            f"there are {rows.size} runs with feedback to learn from, and {FEWEST_ROWS} are needed: give more feedback"
+            f"{counted(int(rows.size), 'run')} with feedback to learn from, and {FEWEST_ROWS} are needed: "
+            "give more feedback"
         )
     new = heard.take(rows)
     _, numbers = np.unique(group[rows], return_inverse=True)

@@ -38,6 +38,7 @@ def run(options: argparse.Namespace) -> int:
     from curveroute.agent.bench.collect import done_jobs, graded_rows, missing_jobs, spread
     from curveroute.agent.bench.table import check_writable, write_table
     from curveroute.agent.ledger import Ledger
+    from curveroute.agent.plural import counted
     from curveroute.agent.pool import load_pool
     from curveroute.cli.checks import at_least
     from curveroute.compose import load_settings
@@ -64,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         ledger.close()
     print(
         f"collected {progress.done - progress.failed} of {len(jobs)} missing attempts ({progress.failed} failed), "
-        f"{progress.spent_usd:.6f} USD; {len(rows)} rows in {options.out}"
+        f"{progress.spent_usd:.6f} USD; {counted(len(rows), 'row')} in {options.out}"
     )
     return 0 if progress.failed == 0 else 1
 

@@ -153,21 +153,22 @@ def _finish(came: Relearned, old: Predictor, found: Found, options: argparse.Nam
 def _tell(came: Relearned, old: Predictor, found: Found) -> None:
     from collections import Counter
 
+    from curveroute.agent.plural import counted
+
     known = frozenset[str]() if old.lessons_ is None else old.lessons_.runs
     arms = Counter(str(one.arm) for one in found.runs if one.run_id not in known)
-    print(
-        f"{arms.total()} new runs with feedback, served by {', '.join(f'{arm} ({n})' for arm, n in arms.most_common())}"
-    )
+    served = ", ".join(f"{arm} ({number})" for arm, number in arms.most_common())
+    print(f"{counted(arms.total(), 'new run')} with feedback, served by {served}")
     left = (
-        (came.corrected, "scores learned before have changed since and are corrected"),
-        (len(known), "runs were learned before"),
-        (found.strange, "runs are of models that the predictor does not know"),
-        (found.wordless, "runs have no words left to embed"),
-        (found.waiting, "runs wait for the next time"),
+        (came.corrected, "score", "learned before and changed since, corrected"),
+        (len(known), "run", "learned before"),
+        (found.strange, "run", "of models that the predictor does not know"),
+        (found.wordless, "run", "without words left to embed"),
+        (found.waiting, "run", "left for the next time"),
     )
-    for count, what in left:
+    for count, noun, what in left:
         if count:
-            print(f"{count} {what}")
+            print(f"{counted(count, noun)} {what}")
     _tell_compared("on feedback not learned from", came.weighed.heads)
     luck, belief = came.weighed.luck, came.weighed.belief
     print(f"  dealt out at random, {luck:.1%} go as well with predictions; the training is believed {belief:g} times")

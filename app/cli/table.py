@@ -158,12 +158,13 @@ def _prices(options: argparse.Namespace) -> Mapping[str, tuple[float, float]]:
 
 def _say(found: Imported, out: Path) -> None:
     from curveroute.agent.bench.table import is_stdout
+    from curveroute.agent.plural import counted, queries
 
     columns = found.columns
     where = sys.stderr if is_stdout(out) else sys.stdout  # a table on standard output stays a table
     print(
-        f"{found.form}: {len(columns):,} rows, {len(columns.query_id.values):,} queries, "
-        f"{len(columns.model.values)} models; written to {out}",
+        f"{found.form}: {counted(len(columns), 'row')}, {queries(len(columns.query_id.values))}, "
+        f"{counted(len(columns.model.values), 'model')}; written to {out}",
         file=where,
     )
     for note in found.notes:
@@ -180,7 +181,9 @@ def _list(source: str, found: Findings, limit: int, notes: list[str]) -> None:
         print("rows are counted from 1, without the header")
     for note in notes:
         print(harmless(f"note: {note}"))
-    print(f"{source}: {found.rows:,} rows, {f'{found.count:,} fault(s)' if found.count else 'sound'}")
+    from curveroute.agent.plural import counted
+
+    print(f"{source}: {counted(found.rows, 'row')}, {f'{found.count:,} fault(s)' if found.count else 'sound'}")
 
 
 def _check_document(found: Findings, limit: int, notes: list[str]) -> dict[str, object]:
@@ -237,8 +240,11 @@ def _show(source: str, summary: Summary) -> None:
         means = f"{one.quality:.3f}", f"{one.output_tokens:.1f}", f"{one.cost_usd:.2e}"
         table.add_row(escape(harmless(model)), budget, f"{one.queries:,}", *means)
     Console().print(table)
+    from curveroute.agent.plural import counted, queries
+
     tasks = f"{len(summary.tasks)} tasks" if len(summary.tasks) != 1 else f"task {harmless(summary.tasks[0])}"
     print(
-        f"{summary.rows:,} rows: {summary.queries:,} queries, {tasks}, {len(summary.models)} models, "
-        f"{len(summary.arms)} arms, up to {summary.samples} sample(s) of each; hash {summary.data_hash[:16]}"
+        f"{counted(summary.rows, 'row')}: {queries(summary.queries)}, {tasks}, "
+        f"{counted(len(summary.models), 'model')}, {counted(len(summary.arms), 'arm')}, "
+        f"up to {counted(summary.samples, 'sample')} of each; hash {summary.data_hash[:16]}"
     )

@@ -60,4 +60,8 @@ def _refuse_one_place(first: Path, second: Path) -> None:
 
 
 def _size(part: Columns) -> str:
-    return f"{len(part):,} rows, {len(part.query_id.values):,} queries, {len(part.model.values)} models"
+    from curveroute.agent.plural import counted, queries
+
+    return ", ".join(
+        (counted(len(part), "row"), queries(len(part.query_id.values)), counted(len(part.model.values), "model"))
+    )

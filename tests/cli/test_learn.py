@@ -118,8 +118,8 @@ def test_more_feedback_is_judged_by_itself_and_corrections_are_told(cli: Cli, pr
     hear({1000: 0.5, **{query: 0.5 + 0.4 * score for query, score in honest(2000, 60).items()}})
     ran = cli("learn", "--predictor", str(predictor), "--dry-run")
     assert "60 new runs" in ran.out
-    assert "1 scores learned before have changed since" in ran.out
-    assert "100 runs were learned before" in ran.out
+    assert "1 score learned before and changed since, corrected" in ran.out
+    assert "100 runs learned before" in ran.out
 
 
 def test_with_out_the_old_one_stays_where_it_is(cli: Cli, predictor: Path, tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_feedback_that_cannot_be_learned_from_says_why(cli: Cli, predictor: Path
     assert (ran.status, "unknown embedder 'other'" in ran.err) == (2, True)
     hear({1: 1.0}, pool="elsewhere", arm=ARMS[1])
     ran = cli("learn", "--predictor", str(predictor), "--pool", "elsewhere")
-    assert "1 runs with feedback" in ran.err
+    assert "1 run with feedback" in ran.err
 
 
 def test_queries_that_were_removed_from_the_ledger_are_told(cli: Cli, predictor: Path) -> None:

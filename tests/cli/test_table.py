@@ -49,7 +49,7 @@ def test_info_shows_models_budgets_and_means(cli: Cli, tmp_path: Path) -> None:
     assert (ran.status, ran.err) == (0, "")
     for word in ("weak", "strong", "16", "unlimited", "0.500", "100.0", "1.10e-04"):
         assert word in ran.out
-    assert "16 rows: 4 queries, task sums, 2 models, 4 arms, up to 1 sample(s) of each" in ran.out
+    assert "16 rows: 4 queries, task sums, 2 models, 4 arms, up to 1 sample of each" in ran.out
     shown = json.loads(cli("table", "info", "table.csv", "--json").out)
     assert shown["data_hash"] == data_hash(ROWS)
     assert (shown["rows"], shown["queries"], shown["samples"], shown["models"]) == (16, 4, 1, ["weak", "strong"])
@@ -96,7 +96,7 @@ def test_convert_makes_a_table_of_r2_bench(cli: Cli, tmp_path: Path, pool: str) 
     r2_folder(tmp_path / "r2")
     ran = cli("table", "convert", "r2", "out.parquet", "--pool", pool, "--models=-weak")
     assert ran.status == 0
-    assert ran.out == "r2-bench: 8 rows, 4 queries, 1 models; written to out.parquet\n"
+    assert ran.out == "r2-bench: 8 rows, 4 queries, 1 model; written to out.parquet\n"
     assert ran.err.splitlines()[-1] == "note: input tokens are estimated as characters / 4"
     rows = read_table(tmp_path / "out.parquet")
     assert {(row.model, row.budget) for row in rows} == {("strong", 10), ("strong", None)}
@@ -208,7 +208,7 @@ def test_a_table_on_standard_output_is_nothing_but_the_table(tmp_path: Path) -> 
     (tmp_path / "out.csv").symlink_to("/dev/stdout")
     words = [sys.executable, "-m", "curveroute.cli", "table", "convert", "rb.csv", "out.csv"]
     ran = subprocess.run(words, cwd=tmp_path, capture_output=True, check=True)
-    assert b"routerbench: 1 rows" in ran.stderr
+    assert b"routerbench: 1 row," in ran.stderr
     (tmp_path / "piped.csv").write_bytes(ran.stdout)
     assert len(read_table(tmp_path / "piped.csv")) == 1
 
@@ -263,7 +263,7 @@ class TestSplit:
         assert (ran.status, ran.err) == (0, "")
         assert ran.out.splitlines() == [
             "new/first.jsonl: 12 rows, 3 queries, 2 models",
-            "second.parquet: 4 rows, 1 queries, 2 models",
+            "second.parquet: 4 rows, 1 query, 2 models",
         ]
         both = read_table(tmp_path / "new" / "first.jsonl") + read_table(tmp_path / "second.parquet")
         assert data_hash(both) == data_hash(ROWS)
