@@ -26,6 +26,7 @@ BATCH = 512
 RATE = 0.01
 RIDGE = 3.0
 RIDGE_OWN = 3.0
+SILENT = 0.5  # what an answer that claims nothing says for "none" where learning begins
 _DECAY = (0.9, 0.999)
 _TINY = 1e-8
 
@@ -79,6 +80,7 @@ def _begin(seen: Seen, diet: Diet, random: np.random.Generator) -> Jury:
     start = Jury.unfitted()
     shared = np.zeros((rows, diet.hidden + 1), dtype=np.float32)
     shared[:, :1] = start.shared
+    shared[ANSWER_FEATURES.index("silent"), 0] = SILENT
     shared[:, 1:] = random.normal(size=(rows, diet.hidden)) / np.sqrt(rows)
     own = np.zeros((len(seen.models), len(ANSWER_FEATURES), diet.hidden + 1), dtype=np.float32)
     nothing = np.zeros(diet.hidden, dtype=np.float32)

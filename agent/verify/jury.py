@@ -6,7 +6,7 @@ sub-additive where answers err together. A model that was not there in training 
 without any training the shared weights are those of independent witnesses (naive Bayes).
 
 Outvoting is learned, not assumed: a claim of several weak models beats the strongest one's only as far as that was
-right on recorded queries.
+right on recorded queries. Without any, however many contradict the strongest answer, they make it unsure and no more.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ _TENSORS = ("shared", "own", "bias", "out", "usual")
 # Without recorded answers: the prior counts in full, and the rest says what it usually says.
 _UNFITTED_ANSWER = {
     "agrees_prior": 1.0, "agrees_cut": -1.5, "agrees_malformed": -2.0, "agrees_again": 0.05,
-    "agrees_confidence": 0.0, "differs_prior": 0.0, "silent": 0.5,
+    "agrees_confidence": 0.0, "differs_prior": 0.0, "silent": 0.0,
 }  # fmt: skip
 _UNFITTED_CLAIM = {"several_chance": 1.0}
+_ABOUT = 0.2  # log-odds of expected quality within which answers are about as strong as the strongest
+_BEHIND = 1e-3  # of a score: enough for the strongest answer to be the one that is given
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,6 +108,8 @@ class Jury:
         features = features_of(seen.surely(self._usual(seen)))
         score = scores(self, features, self.places(seen))
         score = np.where(features.present, score, -np.inf)
+        if not self.models:
+            score = _strongest_first(score, seen, features.number)
         odds = np.exp(score - score.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True), features.number
 
@@ -119,6 +123,19 @@ class Jury:
         """(n, J) where each answer's model stands among the jury's; M for a model it does not know."""
         known = {name: place for place, name in enumerate(self.models)}
         return np.array([known.get(name, len(self.models)) for name in seen.models], dtype=np.intp)[seen.model]
+
+
+def _strongest_first(score: Singles, seen: Seen, number: Indices) -> Singles:
+    """Scores of which no claim is ahead of those of the strongest sound answer, and of any about as strong."""
+    sound = seen.asked & (number >= 0) & (seen.cut == 0.0) & (seen.malformed == 0.0)
+    prior = np.where(sound, seen.prior, -np.inf)
+    rows, answers = np.nonzero(sound & (prior >= prior.max(axis=1, initial=-np.inf)[:, None] - _ABOUT))
+    strong = np.zeros(score.shape, dtype=np.bool_)
+    strong[rows, number[rows, answers]] = True
+    most = np.where(strong, score, -np.inf).max(axis=1)[:, None] - _BEHIND
+    weaker = ~strong & np.isfinite(most)
+    weaker[:, -1] = False
+    return np.where(weaker, np.minimum(score, most), score)
 
 
 def scores(jury: Jury, features: Features, places: Indices) -> Singles:
