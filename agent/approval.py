@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from curveroute.agent.step import Inquiry, Turn
     from curveroute.agent.types import Attempt
 
+ANSWERS = "give True, False, or what the run may spend in all, in USD"
 REFUSED = "a person refused its price"
 
 
@@ -112,7 +113,7 @@ def allowed_usd(said: object, request: ApprovalRequest) -> float | str:
         return request["total_usd"] if said else request["limit_usd"]
     if isinstance(said, int | float) and math.isfinite(said) and said >= 0:
         return max(float(said), request["limit_usd"])
-    return f"{said!r} is no answer: give True, False, or what the run may spend in all, in USD"
+    return f"{said!r} is no answer: {ANSWERS}"
 
 
 def held(turn: Turn, arms: Sequence[PricedArm], room_usd: float) -> Turn:

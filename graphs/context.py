@@ -122,7 +122,7 @@ class Context:
             if not isinstance(getattr(self, name), bool):
                 raise SettingError(f"{name} is {getattr(self, name)!r}; give true or false")
         if not isinstance(self.form, Form):
-            raise SettingError(f"form is {self.form!r}; give a Form of tools, schema and stop texts")
+            raise SettingError(f"form is a {type(self.form).__name__}; give a Form of tools, schema and stop texts")
 
 
 def _is_amount(value: object) -> bool:

@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from curveroute.agent.errors import QueryError
+from curveroute.agent.settings import hides_contents, unless_hidden
 from curveroute.agent.types import Image, Message, ToolCall
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ def _messages_of(given: object) -> list[BaseMessage]:
             return list(to_messages())
         return convert_to_messages([given] if isinstance(given, BaseMessage) else cast("Sequence[Any]", given))
     except (ValueError, NotImplementedError, TypeError, KeyError) as error:
-        raise QueryError(f"not a conversation: {error}") from error
+        said = unless_hidden(str(error), f"{type(error).__name__}, and what it says is hidden")
+        raise QueryError(f"not a conversation: {said}") from (None if hides_contents() else error)
 
 
 def _plain(message: BaseMessage) -> Message:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from curveroute.agent.errors import QueryError
+from curveroute.agent.settings import hides_contents, unless_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -140,7 +141,8 @@ def _checked_schema(what: str, schema: JsonObject) -> None:
         _validator(json.dumps(schema))
     except (ValueError, TypeError) as error:
         reason = next(iter(str(error).splitlines()), "")[:_LONGEST]
-        raise QueryError(f"{what} is no valid JSON schema: {reason}") from error
+        told = unless_hidden(reason)
+        raise QueryError(f"{what} is no valid JSON schema: {told}") from (None if hides_contents() else error)
 
 
 def _refuse(uri: str) -> Any:  # noqa: ANN401 - the library's own type

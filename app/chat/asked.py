@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from curveroute.agent.errors import SettingError
+from curveroute.agent.settings import hides_contents, unless_hidden
 from curveroute.agent.types import Form, Tool, Toolbox
 from curveroute.configurable import OF_THE_CHAT, checked_limit, meant, settings_in
 
@@ -156,7 +157,8 @@ def tool_dict(given: object, *, strict: bool | None = None) -> dict[str, Any]:
     try:
         return convert_to_openai_tool(cast("Any", given), strict=strict)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise SettingError(f"{_shown(given)} is no tool: {error}") from error
+        told = unless_hidden(str(error))
+        raise SettingError(f"{_shown(given)} is no tool: {told}") from (None if hides_contents() else error)
 
 
 def _tool(given: object) -> Tool:
@@ -172,7 +174,7 @@ def _shown(given: object) -> str:
         text = json.dumps(given)
     except (TypeError, ValueError):
         text = repr(given)
-    return text[:80]
+    return unless_hidden(text[:80])
 
 
 def _meant(name: str, known: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ from langchain_core.callbacks import CallbackManager
 from langchain_core.runnables import ensure_config
 from langchain_core.utils.uuid import uuid7
 
+from curveroute.agent.settings import hides_contents
 from curveroute.chat.listeners import Listeners
 
 if TYPE_CHECKING:
@@ -31,9 +32,20 @@ class Scope:
     Args:
         config: of the call.
         own: the chat model's own callbacks.
+        stop: texts at which the answer ends.
+
+    Attributes:
+        told_stop: those, for LangChain, which tells them to tracers; none where contents are hidden.
     """
 
-    def __init__(self, config: RunnableConfig | None, own: Any) -> None:  # noqa: ANN401 - LangChain's own union
+    def __init__(
+        self,
+        config: RunnableConfig | None,
+        own: Any,  # noqa: ANN401 - LangChain's own union
+        stop: list[str] | None = None,
+    ) -> None:
+        self.stop = stop
+        self.told_stop = None if hides_contents() else stop
         whole = ensure_config(config)
         run_id = whole.get("run_id") or uuid7()
         # Configured once and handed on, so that a tracer from the environment is one, and knows both runs.

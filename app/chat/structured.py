@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, get_args
 
-from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
-from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
 from langchain_core.runnables import RunnableGenerator, RunnableLambda, RunnableMap, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
-from curveroute.agent.errors import SchemaUnmet, SettingError
+from curveroute.agent.errors import SettingError
 from curveroute.chat.asked import Method
+from curveroute.chat.parsers import CallParser, JsonParser, ModelCallParser, ModelParser
+from curveroute.chat.unmet import unmet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -63,9 +63,9 @@ def _parser(schema: Schema, method: Method) -> Runnable[Any, Any]:
     if method == "function_calling":
         name = convert_to_openai_tool(schema)["function"]["name"]
         if model is not None:
-            return PydanticToolsParser(tools=[model], first_tool_only=True)
-        return JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
-    return JsonOutputParser() if model is None else PydanticOutputParser(pydantic_object=model)
+            return ModelCallParser(tools=[model], first_tool_only=True)
+        return CallParser(key_name=name, first_tool_only=True)
+    return JsonParser() if model is None else ModelParser(pydantic_object=model)
 
 
 def _sound(messages: Iterator[AIMessage]) -> Iterator[AIMessage]:
@@ -82,10 +82,7 @@ def _checked(message: AIMessage) -> AIMessage:
     """The message, when the run found nothing at fault with its form."""
     route = message.response_metadata.get("route") or {}
     if route.get("fault"):
-        raise SchemaUnmet(
-            f"no answer satisfies the schema (run {route['run_id']}); the best, of {route['arm']}: {route['fault']}; "
-            "allow a longer budget or a stronger model, or simplify the schema"
-        )
+        raise unmet(route)
     return message
 
 
