@@ -9,7 +9,7 @@ import difflib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from curveroute.agent.errors import SettingError
+from curveroute.agent.errors import SettingError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -89,7 +89,7 @@ def checked_limit(given: object) -> int | None:
         SettingError: it is no whole number.
     """
     if given is not None and (not isinstance(given, int) or isinstance(given, bool)):
-        raise SettingError(f"max_tokens is {given!r}; give a whole number of tokens, or none")
+        raise SettingError(f"max_tokens is {shown(given)}; give a whole number of tokens, or none")
     return given
 
 

@@ -14,7 +14,7 @@ from curveroute.agent.settings import hides_contents, unless_hidden
 from curveroute.agent.types import Image, Message, ToolCall
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from langchain_core.messages import BaseMessage
     from langchain_core.prompt_values import PromptValue
@@ -26,6 +26,7 @@ _PLAIN = ("user", "assistant", "system")
 QUERY_KEYS = ("messages", "query", "input", "question")
 _THOUGHTS = frozenset({"reasoning", "thinking", "redacted_thinking", "reasoning_content", "non_standard"})
 _CALLS = frozenset({"tool_use", "tool_call", "function_call", "invalid_tool_call"})  # they stand in `tool_calls` too
+_HALF = "a message holds half a character (a lone surrogate); give valid Unicode text"
 _URL = ("http://", "https://", "data:image/")
 
 
@@ -134,14 +135,28 @@ def _add_answer(plain: Message, message: BaseMessage) -> None:
 
 def _call(call: dict[str, Any]) -> ToolCall:
     given = call.get("args")
-    arguments = given if isinstance(given, str) else json.dumps(given or {}, ensure_ascii=False)
+    try:
+        arguments = given if isinstance(given, str) else json.dumps(given or {}, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        raise QueryError(
+            f"the arguments of the call {call.get('name')!r} are no JSON; give texts, numbers, lists and dicts"
+        ) from None
     return ToolCall(call_id=str(call.get("id") or ""), name=str(call.get("name") or ""), arguments=arguments)
 
 
 def _checked(role: str, content: str) -> Message:
     if not _is_unicode(content):
-        raise QueryError("a message holds half a character (a lone surrogate); give valid Unicode text")
+        raise QueryError(_HALF)
     return cast("Message", {"role": role, "content": content})
+
+
+def _texts_beside(message: Message) -> Iterator[str]:
+    """The text of a message that stands beside its content; arguments are a model's own, and are mended when sent."""
+    for image in message.get("images", ()):
+        yield from (image["url"], image.get("detail", ""))
+    for call in message.get("tool_calls", ()):
+        yield from (call["call_id"], call["name"])
+    yield message.get("tool_call_id", "")
 
 
 def _read(blocks: Sequence[str | dict[str, Any]], role: str) -> tuple[str, list[Image]]:
@@ -183,9 +198,11 @@ def _image(block: dict[str, Any], at: int) -> Image:
 
 
 def _with_calls_answered(messages: list[Message]) -> list[Message]:
-    """The messages, when every tool's answer follows the call that it answers."""
+    """The messages, when every tool's answer follows the call that it answers, and all of them can be sent."""
     called: set[str] = set()
     for message in messages:
+        if len(message) > 2 and not all(map(_is_unicode, _texts_beside(message))):  # noqa: PLR2004
+            raise QueryError(_HALF)
         called |= {call["call_id"] for call in message.get("tool_calls", ())}
         if message["role"] == "tool" and (name := message.get("tool_call_id", "")) not in called:
             raise QueryError(

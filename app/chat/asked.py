@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from curveroute.agent.errors import SettingError
+from curveroute.agent.errors import SettingError, shown
 from curveroute.agent.settings import hides_contents, unless_hidden
 from curveroute.agent.types import Form, Tool, Toolbox
 from curveroute.configurable import OF_THE_CHAT, checked_limit, meant, settings_in
@@ -80,10 +80,17 @@ def asked(pool: str, fields: Mapping[str, Any], given: Mapping[str, Any], stop: 
     form = Form(
         toolbox=_toolbox(given),
         schema=schema_of(given.get("response_format")),
-        stop=(ends,) if isinstance(ends, str) else tuple(ends or ()),
+        stop=_ends(ends),
         max_tokens=checked_limit(given.get("max_tokens", fields["max_tokens"])),
     )
     return Asked(str(given.get("pool", pool)), settings, form)
+
+
+def _ends(given: object) -> tuple[str, ...]:
+    """The texts at which an answer ends."""
+    if given is None or isinstance(given, str | list | tuple):
+        return (given,) if isinstance(given, str) else tuple(given or ())
+    raise SettingError(f"stop is {shown(given)}; give a text, or a list of texts")
 
 
 def choice_of(given: object, names: Sequence[str]) -> str:
@@ -103,7 +110,7 @@ def choice_of(given: object, names: Sequence[str]) -> str:
     if isinstance(choice, str) and choice in {"auto", "none", "required"}:
         return choice
     raise SettingError(
-        f"tool_choice is {given!r}; give auto, any, required, none, or one of the tools: {', '.join(names)}"
+        f"tool_choice is {shown(given)}; give auto, any, required, none, or one of the tools: {', '.join(names)}"
     )
 
 
