@@ -23,8 +23,8 @@ from curveroute.configurable import OF_THE_CHAT, settings_in, without_chat_setti
 from curveroute.graphs.context import Context, Parts
 from curveroute.graphs.conversation import conversation_of
 from curveroute.graphs.graph import build
+from curveroute.graphs.portal import PORTAL
 from curveroute.graphs.run_ids import new_run_id, trace_id_of
-from curveroute.portal import PORTAL
 from curveroute.route import Route
 from curveroute.tracing import ToLangSmith
 

@@ -31,7 +31,7 @@ from curveroute.closing import Closing
 from curveroute.graphs.context import Context
 from curveroute.graphs.langsmith_client import make_client
 from curveroute.graphs.model_runs import without_contents
-from curveroute.portal import PORTAL
+from curveroute.graphs.portal import PORTAL
 from curveroute.route import Route
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from curveroute.agent.errors import CurverouteError, EmbedError, QueryError, Sch
 from curveroute.agent.ledger import Ledger
 from curveroute.agent.types import ToolCall, Usage
 from curveroute.graphs import STATE_TYPES, build
-from curveroute.portal import PORTAL
+from curveroute.graphs.portal import PORTAL
 
 if TYPE_CHECKING:
     from pathlib import Path
