@@ -281,8 +281,7 @@ class Router(Closing, Runnable[Any, Route]):
         await self.parts.aclose()
 
     def _context(self, config: RunnableConfig | None, overrides: dict[str, Any]) -> Context:
-        configurable = ensure_config(config).get("configurable") or {}
-        given = settings_in(configurable, _CONFIGURABLES, self.pass_over, "Router")
+        given = settings_in(config, _CONFIGURABLES, self.pass_over, "Router")
         given = without_chat_settings(given, overrides, self.context, self.pass_over)
         return context_with(self.context, {**given, **overrides}, run_id=new_run_id(), fresh=True)
 

@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from langchain_core.runnables import ensure_config
+
 from curveroute.agent.errors import SettingError, shown
 from curveroute.agent.settings import hides_contents, unless_hidden
 from curveroute.agent.types import Form, Tool, Toolbox
@@ -17,6 +19,8 @@ from curveroute.configurable import OF_THE_CHAT, checked_limit, meant, settings_
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from langchain_core.runnables import RunnableConfig
 
     from curveroute.agent.types import JsonObject
 
@@ -38,20 +42,20 @@ class Asked:
     form: Form
 
 
-def configured(configurable: Mapping[str, Any], passed_over: Iterable[str]) -> dict[str, Any]:
+def configured(config: RunnableConfig | None, passed_over: Iterable[str]) -> dict[str, Any]:
     """The settings in the ``configurable`` of a config.
 
     Args:
-        configurable: of the config, what a graph or chain around it has put there included.
+        config: of the call; a graph or chain around it may have put names of its own there.
         passed_over: names of others, which are no concern of the router's.
 
     Raises:
-        SettingError: a name that is neither a setting nor known to be another's. Inside a graph all other names are
-            the graph's, but for an approval that nobody would be asked for.
+        SettingError: a name that is neither a setting nor another's, or an approval that nobody would be asked for.
     """
+    configurable = ensure_config(config).get("configurable") or {}
     if (held := configurable.get("approve_above_usd")) is not None and "approve_above_usd" not in passed_over:
         raise SettingError(f"approve_above_usd is {held!r}, which is no setting{_meant('approve_above_usd', ())}")
-    return settings_in(configurable, CONFIGURABLES, passed_over, "RouterChat")
+    return settings_in(config, CONFIGURABLES, passed_over, "RouterChat")
 
 
 def asked(pool: str, fields: Mapping[str, Any], given: Mapping[str, Any], stop: Sequence[str] | None) -> Asked:

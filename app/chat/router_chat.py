@@ -9,10 +9,8 @@ from __future__ import annotations
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import ensure_config
 from pydantic import Field, model_validator
 
 from curveroute.agent.errors import SettingError
@@ -23,6 +21,7 @@ from curveroute.chat.asking import endless, events_of, result_of, route_of
 from curveroute.chat.feedback import TakesFeedback
 from curveroute.chat.listeners import Listeners
 from curveroute.chat.message import PROVIDER
+from curveroute.chat.own_names import OwnNames
 from curveroute.chat.routers import Routers
 from curveroute.chat.scope import SCOPE, Scope
 from curveroute.chat.structured import structured
@@ -50,7 +49,7 @@ _FORMAT = "ls_structured_output_format"  # what LangChain tells tracers of a sch
 _FIELDS = ("pool", *SETTINGS, "max_tokens", "stop", "streaming", "pass_over")
 
 
-class RouterChat(TakesFeedback, Closing, BaseChatModel):
+class RouterChat(TakesFeedback, Closing, OwnNames):
     """A chat model whose every answer is routed: stands wherever LangChain takes a chat model.
 
     Its settings can be given here, to ``bind``, with a call, or in the ``configurable`` of a config; the later one
@@ -241,8 +240,7 @@ class RouterChat(TakesFeedback, Closing, BaseChatModel):
         return super().astream_events(input, config, **given)
 
     def _with_config(self, config: RunnableConfig | None, given: dict[str, Any]) -> dict[str, Any]:
-        configurable = ensure_config(config).get("configurable") or {}
-        found = configured(configurable, self.pass_over)
+        found = configured(config, self.pass_over)
         for nearer, farther in (("model", "allow"), ("allow", "model")):  # both say who may be asked
             if given.get(nearer):
                 found.pop(farther, None)
