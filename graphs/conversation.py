@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Given: TypeAlias = str | PromptValue | Sequence[Any] | dict[str, Any]
 
 _ROLES = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool"}
+_NAMED = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}  # a ChatMessage's
 _PLAIN = ("user", "assistant", "system")
 QUERY_KEYS = ("messages", "query", "input", "question")
 _THOUGHTS = frozenset({"reasoning", "thinking", "redacted_thinking", "reasoning_content", "non_standard"})
@@ -104,7 +105,7 @@ def _messages_of(given: object) -> list[BaseMessage]:
 
 
 def _plain(message: BaseMessage) -> Message:
-    role = _ROLES.get(message.type)
+    role = _ROLES.get(message.type) or _NAMED.get(getattr(message, "role", ""))
     if role is None:
         raise QueryError(
             f"a message of type {message.type!r} cannot be routed; give system, user, assistant and tool messages"

@@ -77,6 +77,8 @@ def asked(pool: str, fields: Mapping[str, Any], given: Mapping[str, Any], stop: 
             )
     settings = {name: given.get(name, fields[name]) for name in SETTINGS}
     if (model := given.get("model")) is not None:
+        if not isinstance(model, str):
+            raise SettingError(f"model is {shown(model)}; give the id of one model, or several as allow")
         if given.get("allow") and model not in given["allow"]:
             raise SettingError(f"model {model!r} is not among those allowed: {', '.join(given['allow'])}")
         settings["allow"] = (model,)
@@ -154,7 +156,10 @@ def _toolbox(given: Mapping[str, Any]) -> Toolbox | None:
         return None
     read = tuple(_tool(one) for one in tools)
     choice = choice_of(given.get("tool_choice"), [tool.name for tool in read])
-    return Toolbox(read, choice, cast("bool | None", given.get("parallel_tool_calls")))
+    parallel = given.get("parallel_tool_calls")
+    if parallel is not None and not isinstance(parallel, bool):
+        raise SettingError(f"parallel_tool_calls is {shown(parallel)}; give true or false, or leave it out")
+    return Toolbox(read, choice, parallel)
 
 
 def tool_dict(given: object, *, strict: bool | None = None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from curveroute.agent.settings import hides_contents
 from curveroute.chat.agent_loop import check_answer, check_turn, in_agent
 from curveroute.chat.asked import SETTINGS, Asked, asked, configured, tool_dict
 from curveroute.chat.asking import endless, events_of, result_of, route_of
+from curveroute.chat.counting import CountsTokens
 from curveroute.chat.feedback import TakesFeedback
 from curveroute.chat.listeners import Listeners
 from curveroute.chat.message import PROVIDER
@@ -49,7 +50,7 @@ _FORMAT = "ls_structured_output_format"  # what LangChain tells tracers of a sch
 _FIELDS = ("pool", *SETTINGS, "max_tokens", "stop", "streaming", "pass_over")
 
 
-class RouterChat(TakesFeedback, Closing, OwnNames):
+class RouterChat(TakesFeedback, Closing, CountsTokens, OwnNames):
     """A chat model whose every answer is routed: stands wherever LangChain takes a chat model.
 
     Its settings can be given here, to ``bind``, with a call, or in the ``configurable`` of a config; the later one
@@ -166,7 +167,7 @@ class RouterChat(TakesFeedback, Closing, OwnNames):
         given, looped = self._with_config(config, kwargs), in_agent(config)
         if looped:
             check_turn(input, given)
-        with Scope(config, self.callbacks, stop) as scope:
+        with Scope(config, self.callbacks, stop, kwargs.get(SCOPE)) as scope:
             message = super().invoke(input, scope.config, stop=scope.told_stop, **given, **{SCOPE: scope})
         if looped:
             check_answer(message, given)
@@ -184,7 +185,7 @@ class RouterChat(TakesFeedback, Closing, OwnNames):
         given, looped = self._with_config(config, kwargs), in_agent(config)
         if looped:
             check_turn(input, given)
-        async with Scope(config, self.callbacks, stop) as scope:
+        async with Scope(config, self.callbacks, stop, kwargs.get(SCOPE)) as scope:
             message = await super().ainvoke(input, scope.config, stop=scope.told_stop, **given, **{SCOPE: scope})
         if looped:
             check_answer(message, given)
@@ -244,7 +245,7 @@ class RouterChat(TakesFeedback, Closing, OwnNames):
         for nearer, farther in (("model", "allow"), ("allow", "model")):  # both say who may be asked
             if given.get(nearer):
                 found.pop(farther, None)
-        dropped = {_FORMAT} if hides_contents() else set()
+        dropped = {SCOPE, _FORMAT} if hides_contents() else {SCOPE}
         return {name: value for name, value in {**found, **given}.items() if name not in dropped}
 
     # How an answer is made.

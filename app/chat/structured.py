@@ -8,7 +8,7 @@ from langchain_core.runnables import RunnableGenerator, RunnableLambda, Runnable
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
-from curveroute.agent.errors import SettingError
+from curveroute.agent.errors import SettingError, shown
 from curveroute.chat.asked import Method
 from curveroute.chat.parsers import CallParser, JsonParser, ModelCallParser, ModelParser
 from curveroute.chat.unmet import unmet
@@ -36,8 +36,15 @@ def structured(
     """See :meth:`curveroute.RouterChat.with_structured_output`."""
     if method not in get_args(Method):
         raise SettingError(f"method is {method!r}; give one of {', '.join(get_args(Method))}")
+    schema = _titled(schema)
     told = {"ls_structured_output_format": {"kwargs": {"method": method, "strict": strict}, "schema": schema}}
-    asked = chat.bind(**_asked(schema, method, strict=strict), **told, **given)
+    try:
+        form = _asked(schema, method, strict=strict)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SettingError(
+            f"{shown(schema)} is no schema: give a pydantic model, a TypedDict or a JSON schema ({_line(error)})"
+        ) from error
+    asked = chat.bind(**form, **told, **given)
     read = RunnableGenerator(_sound, _asound) | _parser(schema, method)
     if not include_raw:
         return asked | read
@@ -45,6 +52,16 @@ def structured(
         parsed=RunnableLambda(_raw) | read, parsing_error=RunnableLambda(_nothing)
     ).with_fallbacks([RunnablePassthrough.assign(parsed=RunnableLambda(_nothing))], exception_key="parsing_error")
     return RunnableMap(raw=asked) | parsed
+
+
+def _titled(schema: Schema) -> Schema:
+    """A JSON schema with a name, which LangChain wants of every one."""
+    plain = isinstance(schema, dict) and ("type" in schema or "properties" in schema or "anyOf" in schema)
+    return {"title": "answer", **schema} if plain and isinstance(schema, dict) else schema
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _asked(schema: Schema, method: Method, *, strict: bool | None) -> dict[str, Any]:
