@@ -46,7 +46,8 @@ def settings_in(
             inside a chain those that do not read like a setting are another part's.
     """
     whole = ensure_config(config)
-    configurable, others = whole.get("configurable") or {}, frozenset(passed_over)
+    configurable = {str(name): value for name, value in (whole.get("configurable") or {}).items()}
+    others = frozenset(passed_over)
     found = {name: value for name, value in configurable.items() if name in ours - others}
     if any(name.startswith(_INSIDE_A_GRAPH) for name in configurable):
         return found
@@ -87,12 +88,23 @@ def without_chat_settings(
             "that pool, or give Router(pass_over=['pool']) where it is meant for another"
         )
     if "model" in chat and "allow" not in overrides:
+        checked_model(chat["model"])
         if rest.get("allow") and chat["model"] not in rest["allow"]:
             raise SettingError(f"model {chat['model']!r} is not among those allowed: {', '.join(rest['allow'])}")
         rest["allow"] = (chat["model"],)
     if "max_tokens" in chat and "form" not in overrides:
         rest["form"] = replace(context.form, max_tokens=checked_limit(chat["max_tokens"]))
     return rest
+
+
+def checked_model(given: object) -> None:
+    """Refuse what is no model's id.
+
+    Raises:
+        SettingError: it is no text.
+    """
+    if not isinstance(given, str):
+        raise SettingError(f"model is {shown(given)}; give the id of one model, or several as allow")
 
 
 def checked_limit(given: object) -> int | None:

@@ -140,6 +140,10 @@ class Router(Closing, Runnable[Any, Route]):
         )
         return cls(replace(context, parts=parts), pass_over=pass_over)
 
+    def __deepcopy__(self, memo: object) -> Self:
+        """A copy of what holds connections and a ledger is the same."""
+        return self
+
     @property
     def parts(self) -> Parts:
         """The composed parts behind this router's seams."""

@@ -114,7 +114,7 @@ class Context:
             raise SettingError(
                 f"max_error is {shown(self.max_error)}; give a share between 0 and 1, or none for no promise"
             )
-        if self.policy not in {None, "learned", "closed-form"}:
+        if self.policy not in (None, "learned", "closed-form"):  # what a client sends may have no hash
             raise SettingError(
                 f"policy is {shown(self.policy)}; give learned or closed-form, or none for the pool's own"
             )

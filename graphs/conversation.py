@@ -73,11 +73,28 @@ def _is_plain(message: object) -> bool:
 
 def _is_rich(message: dict[str, Any]) -> bool:
     """Whether what stands beside the text is in the form that the graph reads; LangChain's own forms are not."""
-    images, calls = message.get("images", []), message.get("tool_calls", [])
+    if "images" in message and not _are_images(message["images"]):
+        raise QueryError(
+            "the images of a message are not understood; give a list of {'at': place in the text, 'url': …} with "
+            "http(s) or data URLs, or content blocks"
+        )
+    calls = message.get("tool_calls", [])
     return (
-        all(type(image) is dict and {"at", "url"} <= image.keys() for image in images)
+        type(calls) is list
         and all(type(call) is dict and call.keys() == ToolCall.__annotations__.keys() for call in calls)
+        and all(type(text) is str for call in calls for text in call.values())
         and (message["role"] != "tool" or isinstance(message.get("tool_call_id"), str))
+    )
+
+
+def _are_images(given: object) -> bool:
+    return isinstance(given, list) and all(
+        type(image) is dict
+        and type(image.get("at")) is int
+        and isinstance(url := image.get("url"), str)
+        and url.startswith(_URL)
+        and isinstance(image.get("detail", ""), str)
+        for image in given
     )
 
 

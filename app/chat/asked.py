@@ -15,7 +15,7 @@ from langchain_core.runnables import ensure_config
 from curveroute.agent.errors import SettingError, shown
 from curveroute.agent.settings import hides_contents, unless_hidden
 from curveroute.agent.types import Form, Tool, Toolbox
-from curveroute.configurable import OF_THE_CHAT, checked_limit, meant, settings_in
+from curveroute.configurable import OF_THE_CHAT, checked_limit, checked_model, meant, settings_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -77,8 +77,7 @@ def asked(pool: str, fields: Mapping[str, Any], given: Mapping[str, Any], stop: 
             )
     settings = {name: given.get(name, fields[name]) for name in SETTINGS}
     if (model := given.get("model")) is not None:
-        if not isinstance(model, str):
-            raise SettingError(f"model is {shown(model)}; give the id of one model, or several as allow")
+        checked_model(model)
         if given.get("allow") and model not in given["allow"]:
             raise SettingError(f"model {model!r} is not among those allowed: {', '.join(given['allow'])}")
         settings["allow"] = (model,)
@@ -89,7 +88,7 @@ def asked(pool: str, fields: Mapping[str, Any], given: Mapping[str, Any], stop: 
         stop=_ends(ends),
         max_tokens=checked_limit(given.get("max_tokens", fields["max_tokens"])),
     )
-    return Asked(str(given.get("pool", pool)), settings, form)
+    return Asked(str(given.get("pool") or pool), settings, form)
 
 
 def _ends(given: object) -> tuple[str, ...]:

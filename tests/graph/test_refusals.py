@@ -87,6 +87,29 @@ def test_half_a_character_anywhere_in_a_conversation(house: type[House], given: 
     refused(house, QueryError, "half a character .*; give valid Unicode text", given)
 
 
+@pytest.mark.parametrize(
+    "images",
+    [
+        None,
+        "cat.png",
+        [{"url": "https://pictures.example/cat.png"}],
+        [{"at": "0", "url": "https://pictures.example/cat.png"}],
+        [{"at": 0, "url": 7}],
+        [{"at": 0, "url": "file:///etc/passwd"}],
+        [{"at": 0, "url": "https://pictures.example/cat.png", "detail": 7}],
+    ],
+)
+def test_images_that_are_none(house: type[House], images: Any) -> None:
+    given = [{"role": "user", "content": "?", "images": images}]
+    refused(house, QueryError, "the images of a message are not understood", given)
+
+
+def test_calls_of_another_kind(house: type[House]) -> None:
+    calls = [{"call_id": 1, "name": 2, "arguments": 3}]
+    given = [{"role": "assistant", "content": "", "tool_calls": calls}, {"role": "user", "content": "?"}]
+    refused(house, QueryError, "not a conversation", given)
+
+
 def test_arguments_of_a_call_that_are_no_json(house: type[House]) -> None:
     refused(house, QueryError, "the arguments of the call 't' are no JSON", after_a_call(args={"a": {1}}))
 
@@ -136,6 +159,7 @@ def test_a_cap_that_is_none(house: type[House], value: Any) -> None:
         ({"allow": (3,)}, "give a list of model ids"),
         ({"plan": "no"}, "plan is 'no'; give true or false"),
         ({"judge": 0}, "judge is 0"),
+        ({"policy": ["learned"]}, r"policy is \['learned'\]; give learned or closed-form"),
     ],
 )
 def test_unknown_and_malformed_overrides(house: type[House], settings: dict[str, Any], match: str) -> None:
