@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+from curveroute.agent.errors import shown
 from curveroute.agent.probe import request_bounds
 from curveroute.agent.step import left_usd, spent_usd
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from curveroute.agent.step import Inquiry, Turn
     from curveroute.agent.types import Attempt
 
+_MOST_USD = 2.0**62  # a checkpoint keeps the answer, and no whole number beyond 64 bits
+ANSWERS = "give True, False, or what the run may spend in all, in USD"
 REFUSED = "a person refused its price"
 
 
@@ -110,9 +113,9 @@ def allowed_usd(said: object, request: ApprovalRequest) -> float | str:
     """
     if isinstance(said, bool):
         return request["total_usd"] if said else request["limit_usd"]
-    if isinstance(said, int | float) and math.isfinite(said) and said >= 0:
+    if isinstance(said, int | float) and 0 <= said <= _MOST_USD:
         return max(float(said), request["limit_usd"])
-    return f"{said!r} is no answer: give True, False, or what the run may spend in all, in USD"
+    return f"{shown(said)} is no answer: {ANSWERS}"
 
 
 def held(turn: Turn, arms: Sequence[PricedArm], room_usd: float) -> Turn:

@@ -30,6 +30,17 @@ Each message names the value and the remedy, and holds no secret.
 
 from __future__ import annotations
 
+_LONGEST_VALUE = 120
+
+
+def shown(value: object) -> str:
+    """A value as an error names it: cut where it is long, whatever it is."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a stranger's value may do anything, and a number of 5,000 digits has no text
+        text = f"a {type(value).__name__} that cannot be shown"
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
+
 
 class CurverouteError(Exception):
     """Base of all errors that curveroute raises on purpose."""

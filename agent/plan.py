@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from curveroute.agent.types import Attempt, AttemptId, Estimate, JsonObject, Query
 
 PLANNER_BUDGET = 128
+PLANNER_SAID = "the planner"
+"""How the reasons begin that tell of a planner's reply, and may quote it."""
 SHORT_LIST = 8
 _LONGEST_QUESTION = 2000
 _SYSTEM = "You are a careful planner. You reply in JSON only."
@@ -153,20 +155,20 @@ def plan_schema(candidates: Sequence[Estimate]) -> JsonObject:
 def read_plan(attempt: Attempt, candidates: Sequence[Estimate]) -> Plan:
     """The plan in a planner's reply, or the ranking with the reason why the reply was of no use."""
     if attempt.error is not None:
-        return ranking_plan(candidates, f"the planner's call failed: {attempt.error[:160]}")
+        return ranking_plan(candidates, f"{PLANNER_SAID}'s call failed: {attempt.error[:160]}")
     if attempt.finish_reason == "length":
-        return ranking_plan(candidates, "the planner's reply was cut off")
+        return ranking_plan(candidates, f"{PLANNER_SAID}'s reply was cut off")
     try:
         said = json.loads(attempt.text)
         if stray := _stray(said):
-            return ranking_plan(candidates, f"the planner's reply sets {stray}, which no plan may")
+            return ranking_plan(candidates, f"{PLANNER_SAID}'s reply sets {stray}, which no plan may")
         reply = _Reply.model_validate(said)
     except (ValueError, RecursionError):
-        return ranking_plan(candidates, "the planner's reply is not the JSON it was asked for")
+        return ranking_plan(candidates, f"{PLANNER_SAID}'s reply is not the JSON it was asked for")
     labels = _labelled(candidates)
     unknown = [label for label in reply.order if label not in labels]
     if unknown:
-        return ranking_plan(candidates, f"the planner named {unknown[0][:20]!r}, which is not a candidate")
+        return ranking_plan(candidates, f"{PLANNER_SAID} named {unknown[0][:20]!r}, which is not a candidate")
     named = tuple(dict.fromkeys(labels[label].arm for label in reply.order))
     strongest = max(candidates, key=lambda candidate: candidate.quality).arm
     arms = named if strongest in named else (*named, strongest)

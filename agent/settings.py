@@ -27,6 +27,7 @@ from curveroute.agent.errors import SettingError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+HIDDEN = "[hidden]"
 _LAST_TRACES_S = 5.0
 _TRUE = frozenset({"1", "true", "yes"})
 _HIDE = (
@@ -76,6 +77,11 @@ def hides_contents(environ: Mapping[str, str] | None = None, *, own: bool = Fals
     """
     env = os.environ if environ is None else environ
     return any(env.get(name, "").lower() in _TRUE for name in (_HIDE[:1] if own else _HIDE))
+
+
+def unless_hidden(said: str, instead: str = HIDDEN) -> str:
+    """What somebody said, for an error that a tracer may tell; ``instead`` of it where contents are hidden."""
+    return instead if hides_contents() else said
 
 
 def last_traces_s(environ: Mapping[str, str] | None = None) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from curveroute.portal import PORTAL
+from curveroute.graphs.portal import PORTAL
 
 if TYPE_CHECKING:
     from types import TracebackType

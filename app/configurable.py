@@ -9,10 +9,14 @@ import difflib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from curveroute.agent.errors import SettingError
+from langchain_core.runnables import ensure_config
+
+from curveroute.agent.errors import SettingError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from langchain_core.runnables import RunnableConfig
 
     from curveroute.graphs.context import Context, Parts
 
@@ -27,29 +31,39 @@ OF_THE_CHAT = ("pool", "model", "max_tokens")
 
 
 def settings_in(
-    configurable: Mapping[str, Any], ours: frozenset[str], passed_over: Iterable[str], face: str
+    config: RunnableConfig | None, ours: frozenset[str], passed_over: Iterable[str], face: str
 ) -> dict[str, Any]:
     """Our settings in the ``configurable`` of a config.
 
     Args:
-        configurable: of the config, what a graph or chain around it has put there included.
+        config: of the call; a graph or chain around it may have put names of its own there.
         ours: names of the settings.
         passed_over: names of others, which are no concern of the router's.
         face: what takes ``pass_over``, for the error.
 
     Raises:
-        SettingError: a name that is neither a setting nor known to be another's. Inside a graph all other names are
-            the graph's.
+        SettingError: a name that is neither a setting nor another's. Inside a graph all other names are the graph's;
+            inside a chain those that do not read like a setting are another part's.
     """
-    found = {name: value for name, value in configurable.items() if name in ours}
+    whole = ensure_config(config)
+    configurable = {str(name): value for name, value in (whole.get("configurable") or {}).items()}
+    others = frozenset(passed_over)
+    found = {name: value for name, value in configurable.items() if name in ours - others}
     if any(name.startswith(_INSIDE_A_GRAPH) for name in configurable):
         return found
-    known = ours | _OTHERS | set(passed_over)
+    chained = getattr(whole.get("callbacks"), "parent_run_id", None) is not None
     for name in configurable:
-        if name not in known and not name.startswith(_OTHERS_BEGIN):
-            remedy = f"for a name of your own, give it in {face}(pass_over=[…])"
-            raise SettingError(f"unknown configurable {name!r}{meant(name, ours)}; {remedy}")
+        if name in ours or _is_others(name, others) or (chained and not meant(name, ours)):
+            continue
+        remedy = f"for a name of your own, give it in {face}(pass_over=[…])"
+        raise SettingError(f"unknown configurable {name!r}{meant(name, ours)}; {remedy}")
     return found
+
+
+def _is_others(name: str, passed_over: frozenset[str]) -> bool:
+    """Whether a name is known to be another's; ``id==choice/field`` is LangChain's for a field of an alternative."""
+    known = _OTHERS | passed_over
+    return name in known or name.partition("==")[0] in known or name.startswith(_OTHERS_BEGIN)
 
 
 def without_chat_settings(
@@ -74,12 +88,23 @@ def without_chat_settings(
             "that pool, or give Router(pass_over=['pool']) where it is meant for another"
         )
     if "model" in chat and "allow" not in overrides:
+        checked_model(chat["model"])
         if rest.get("allow") and chat["model"] not in rest["allow"]:
             raise SettingError(f"model {chat['model']!r} is not among those allowed: {', '.join(rest['allow'])}")
         rest["allow"] = (chat["model"],)
     if "max_tokens" in chat and "form" not in overrides:
         rest["form"] = replace(context.form, max_tokens=checked_limit(chat["max_tokens"]))
     return rest
+
+
+def checked_model(given: object) -> None:
+    """Refuse what is no model's id.
+
+    Raises:
+        SettingError: it is no text.
+    """
+    if not isinstance(given, str):
+        raise SettingError(f"model is {shown(given)}; give the id of one model, or several as allow")
 
 
 def checked_limit(given: object) -> int | None:
@@ -89,7 +114,7 @@ def checked_limit(given: object) -> int | None:
         SettingError: it is no whole number.
     """
     if given is not None and (not isinstance(given, int) or isinstance(given, bool)):
-        raise SettingError(f"max_tokens is {given!r}; give a whole number of tokens, or none")
+        raise SettingError(f"max_tokens is {shown(given)}; give a whole number of tokens, or none")
     return given
 
 

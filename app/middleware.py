@@ -6,6 +6,7 @@ model is another, and what a call may cost follows from what the thread has left
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, NotRequired
 
@@ -13,7 +14,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables import ensure_config
 from langgraph.types import Command
 
-from curveroute.agent.errors import CapTooSmall, MissingExtra, SettingError
+from curveroute.agent.errors import CapTooSmall, MissingExtra, SettingError, shown
 from curveroute.chat import RouterChat
 from curveroute.closing import Closing
 
@@ -108,8 +109,8 @@ def _left_usd(state: Mapping[str, Any]) -> float | None:
     left = state.get("budget_usd")
     if left is None:
         return None
-    if not isinstance(left, int | float) or isinstance(left, bool) or not left < float("inf"):
-        raise SettingError(f"budget_usd is {left!r}; give what the thread may spend on model calls in USD")
+    if not isinstance(left, int | float) or isinstance(left, bool) or not left <= sys.float_info.max:
+        raise SettingError(f"budget_usd is {shown(left)}; give what the thread may spend on model calls in USD")
     if left < _SMALLEST_USD:
         raise CapTooSmall(f"the thread's budget is used up ({left:.3g} USD are left): give it a new budget_usd")
     return float(left)

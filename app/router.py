@@ -23,8 +23,8 @@ from curveroute.configurable import OF_THE_CHAT, settings_in, without_chat_setti
 from curveroute.graphs.context import Context, Parts
 from curveroute.graphs.conversation import conversation_of
 from curveroute.graphs.graph import build
+from curveroute.graphs.portal import PORTAL
 from curveroute.graphs.run_ids import new_run_id, trace_id_of
-from curveroute.portal import PORTAL
 from curveroute.route import Route
 from curveroute.tracing import ToLangSmith
 
@@ -139,6 +139,10 @@ class Router(Closing, Runnable[Any, Route]):
             verifiers=verifiers,
         )
         return cls(replace(context, parts=parts), pass_over=pass_over)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """A copy of what holds connections and a ledger is the same."""
+        return self
 
     @property
     def parts(self) -> Parts:
@@ -281,8 +285,7 @@ class Router(Closing, Runnable[Any, Route]):
         await self.parts.aclose()
 
     def _context(self, config: RunnableConfig | None, overrides: dict[str, Any]) -> Context:
-        configurable = ensure_config(config).get("configurable") or {}
-        given = settings_in(configurable, _CONFIGURABLES, self.pass_over, "Router")
+        given = settings_in(config, _CONFIGURABLES, self.pass_over, "Router")
         given = without_chat_settings(given, overrides, self.context, self.pass_over)
         return context_with(self.context, {**given, **overrides}, run_id=new_run_id(), fresh=True)
 

@@ -78,7 +78,7 @@ class ToLangSmith:
 
     async def heard(self, given: FeedbackRecord) -> None:
         """Send one user's word, in the background."""
-        send_feedback(given.run_id, given.score, given.comment or None)
+        send_feedback(given.run_id, given.score, None if hides_contents() else given.comment or None)
 
 
 def flush(timeout_s: float = _LONGEST_WAIT_S) -> bool:

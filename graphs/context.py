@@ -7,13 +7,14 @@ travel in the context or are bound when the graph is built.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic.json_schema import SkipJsonSchema
 
-from curveroute.agent.errors import SettingError
+from curveroute.agent.errors import SettingError, shown
 from curveroute.agent.types import Form, RunId
 
 if TYPE_CHECKING:
@@ -94,25 +95,29 @@ class Context:
 
     def __post_init__(self) -> None:
         if not (_is_number(self.tradeoff) and 0 <= self.tradeoff <= 1):
-            raise SettingError(f"tradeoff is {self.tradeoff!r}, outside 0 (quality only) to 1 (cost only)")
+            raise SettingError(f"tradeoff is {shown(self.tradeoff)}, outside 0 (quality only) to 1 (cost only)")
         if self.max_cost_usd is not None and not (_is_amount(self.max_cost_usd) and self.max_cost_usd > 0):
             raise SettingError(
-                f"max_cost_usd is {self.max_cost_usd!r}; give a positive number of USD, or none for no cap"
+                f"max_cost_usd is {shown(self.max_cost_usd)}; give a positive number of USD, or none for no cap"
             )
         if self.approve_above_usd is not None and not _is_amount(self.approve_above_usd):
             raise SettingError(
-                f"approve_above_usd is {self.approve_above_usd!r}; give what a run may spend without approval in USD, "
-                "or none to ask nobody"
+                f"approve_above_usd is {shown(self.approve_above_usd)}; give what a run may spend without approval in "
+                "USD, or none to ask nobody"
             )
         if not _is_amount(self.seconds_usd):
             raise SettingError(
-                f"seconds_usd is {self.seconds_usd!r}; give what a second of waiting is worth in USD, "
+                f"seconds_usd is {shown(self.seconds_usd)}; give what a second of waiting is worth in USD, "
                 "0 when it does not count"
             )
         if self.max_error is not None and not (_is_number(self.max_error) and 0 < self.max_error < 1):
-            raise SettingError(f"max_error is {self.max_error!r}; give a share between 0 and 1, or none for no promise")
-        if self.policy not in {None, "learned", "closed-form"}:
-            raise SettingError(f"policy is {self.policy!r}; give learned or closed-form, or none for the pool's own")
+            raise SettingError(
+                f"max_error is {shown(self.max_error)}; give a share between 0 and 1, or none for no promise"
+            )
+        if self.policy not in (None, "learned", "closed-form"):  # what a client sends may have no hash
+            raise SettingError(
+                f"policy is {shown(self.policy)}; give learned or closed-form, or none for the pool's own"
+            )
         self._check_kinds()
         for name in ("allow", "deny"):
             object.__setattr__(self, name, _names(name, getattr(self, name)))
@@ -120,13 +125,13 @@ class Context:
     def _check_kinds(self) -> None:
         for name in ("plan", "judge"):
             if not isinstance(getattr(self, name), bool):
-                raise SettingError(f"{name} is {getattr(self, name)!r}; give true or false")
+                raise SettingError(f"{name} is {shown(getattr(self, name))}; give true or false")
         if not isinstance(self.form, Form):
-            raise SettingError(f"form is {self.form!r}; give a Form of tools, schema and stop texts")
+            raise SettingError(f"form is a {type(self.form).__name__}; give a Form of tools, schema and stop texts")
 
 
 def _is_amount(value: object) -> bool:
-    return _is_number(value) and 0 <= value < float("inf")  # type: ignore[operator]
+    return _is_number(value) and 0 <= value <= sys.float_info.max  # type: ignore[operator]
 
 
 def _is_number(value: object) -> bool:
@@ -136,8 +141,8 @@ def _is_number(value: object) -> bool:
 def _names(setting: str, value: object) -> tuple[str, ...]:
     """Model ids as a tuple; JSON brings a list."""
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise SettingError(f"{setting} is {value!r}; give a list of model ids")
+        raise SettingError(f"{setting} is {shown(value)}; give a list of model ids")
     names = tuple(value)
     if not all(isinstance(name, str) for name in names):
-        raise SettingError(f"{setting} is {value!r}; give a list of model ids")
+        raise SettingError(f"{setting} is {shown(value)}; give a list of model ids")
     return names

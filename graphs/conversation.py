@@ -10,10 +10,11 @@ import json
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from curveroute.agent.errors import QueryError
+from curveroute.agent.settings import hides_contents, unless_hidden
 from curveroute.agent.types import Image, Message, ToolCall
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from langchain_core.messages import BaseMessage
     from langchain_core.prompt_values import PromptValue
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     Given: TypeAlias = str | PromptValue | Sequence[Any] | dict[str, Any]
 
 _ROLES = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool"}
+_NAMED = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}  # a ChatMessage's
 _PLAIN = ("user", "assistant", "system")
 QUERY_KEYS = ("messages", "query", "input", "question")
 _THOUGHTS = frozenset({"reasoning", "thinking", "redacted_thinking", "reasoning_content", "non_standard"})
 _CALLS = frozenset({"tool_use", "tool_call", "function_call", "invalid_tool_call"})  # they stand in `tool_calls` too
+_HALF = "a message holds half a character (a lone surrogate); give valid Unicode text"
 _URL = ("http://", "https://", "data:image/")
 
 
@@ -70,11 +73,28 @@ def _is_plain(message: object) -> bool:
 
 def _is_rich(message: dict[str, Any]) -> bool:
     """Whether what stands beside the text is in the form that the graph reads; LangChain's own forms are not."""
-    images, calls = message.get("images", []), message.get("tool_calls", [])
+    if "images" in message and not _are_images(message["images"]):
+        raise QueryError(
+            "the images of a message are not understood; give a list of {'at': place in the text, 'url': …} with "
+            "http(s) or data URLs, or content blocks"
+        )
+    calls = message.get("tool_calls", [])
     return (
-        all(type(image) is dict and {"at", "url"} <= image.keys() for image in images)
+        type(calls) is list
         and all(type(call) is dict and call.keys() == ToolCall.__annotations__.keys() for call in calls)
+        and all(type(text) is str for call in calls for text in call.values())
         and (message["role"] != "tool" or isinstance(message.get("tool_call_id"), str))
+    )
+
+
+def _are_images(given: object) -> bool:
+    return isinstance(given, list) and all(
+        type(image) is dict
+        and type(image.get("at")) is int
+        and isinstance(url := image.get("url"), str)
+        and url.startswith(_URL)
+        and isinstance(image.get("detail", ""), str)
+        for image in given
     )
 
 
@@ -97,11 +117,12 @@ def _messages_of(given: object) -> list[BaseMessage]:
             return list(to_messages())
         return convert_to_messages([given] if isinstance(given, BaseMessage) else cast("Sequence[Any]", given))
     except (ValueError, NotImplementedError, TypeError, KeyError) as error:
-        raise QueryError(f"not a conversation: {error}") from error
+        said = unless_hidden(str(error), f"{type(error).__name__}, and what it says is hidden")
+        raise QueryError(f"not a conversation: {said}") from (None if hides_contents() else error)
 
 
 def _plain(message: BaseMessage) -> Message:
-    role = _ROLES.get(message.type)
+    role = _ROLES.get(message.type) or _NAMED.get(getattr(message, "role", ""))
     if role is None:
         raise QueryError(
             f"a message of type {message.type!r} cannot be routed; give system, user, assistant and tool messages"
@@ -132,14 +153,28 @@ def _add_answer(plain: Message, message: BaseMessage) -> None:
 
 def _call(call: dict[str, Any]) -> ToolCall:
     given = call.get("args")
-    arguments = given if isinstance(given, str) else json.dumps(given or {}, ensure_ascii=False)
+    try:
+        arguments = given if isinstance(given, str) else json.dumps(given or {}, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        raise QueryError(
+            f"the arguments of the call {call.get('name')!r} are no JSON; give texts, numbers, lists and dicts"
+        ) from None
     return ToolCall(call_id=str(call.get("id") or ""), name=str(call.get("name") or ""), arguments=arguments)
 
 
 def _checked(role: str, content: str) -> Message:
     if not _is_unicode(content):
-        raise QueryError("a message holds half a character (a lone surrogate); give valid Unicode text")
+        raise QueryError(_HALF)
     return cast("Message", {"role": role, "content": content})
+
+
+def _texts_beside(message: Message) -> Iterator[str]:
+    """The text of a message that stands beside its content; arguments are a model's own, and are mended when sent."""
+    for image in message.get("images", ()):
+        yield from (image["url"], image.get("detail", ""))
+    for call in message.get("tool_calls", ()):
+        yield from (call["call_id"], call["name"])
+    yield message.get("tool_call_id", "")
 
 
 def _read(blocks: Sequence[str | dict[str, Any]], role: str) -> tuple[str, list[Image]]:
@@ -181,9 +216,11 @@ def _image(block: dict[str, Any], at: int) -> Image:
 
 
 def _with_calls_answered(messages: list[Message]) -> list[Message]:
-    """The messages, when every tool's answer follows the call that it answers."""
+    """The messages, when every tool's answer follows the call that it answers, and all of them can be sent."""
     called: set[str] = set()
     for message in messages:
+        if len(message) > 2 and not all(map(_is_unicode, _texts_beside(message))):  # noqa: PLR2004
+            raise QueryError(_HALF)
         called |= {call["call_id"] for call in message.get("tool_calls", ())}
         if message["role"] == "tool" and (name := message.get("tool_call_id", "")) not in called:
             raise QueryError(

@@ -1,7 +1,6 @@
 """The edges: pure readings of the last decision.
 
-They are coroutines although they wait for nothing: LangGraph sends every other function to a thread. Each names the
-part of the state that it reads, because LangGraph reads the state anew for every edge.
+Each names the part of the state that it reads, because LangGraph reads the state anew for every edge.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class Taking(Deciding):
     approval: ApprovalRequest | None
 
 
-async def to_probes(state: Taking) -> list[Send] | Literal["approve", "accept"]:
+def to_probes(state: Taking) -> list[Send] | Literal["approve", "accept"]:
     """One probe for each arm of the decision, in parallel, when nobody need be asked first."""
     if state.get("approval") is not None:
         return "approve"
@@ -44,6 +43,6 @@ async def to_probes(state: Taking) -> list[Send] | Literal["approve", "accept"]:
     ]
 
 
-async def after_verify(state: Deciding) -> Literal["accept", "escalate"]:
+def after_verify(state: Deciding) -> Literal["accept", "escalate"]:
     """Go on as long as there is someone to ask."""
     return "escalate" if state["turn"].asks else "accept"

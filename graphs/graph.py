@@ -11,6 +11,7 @@ from langgraph.graph import END, START, StateGraph
 
 from curveroute.graphs.context import Context
 from curveroute.graphs.edges import after_verify, to_probes
+from curveroute.graphs.either_way import Edge, Node
 from curveroute.graphs.langsmith_client import make_client
 from curveroute.graphs.nodes import Nodes
 from curveroute.graphs.state import Input, Output, ProbeInput, State
@@ -33,19 +34,19 @@ def build(default: Context | None = None) -> Graph:
     make_client()
     nodes = Nodes(default)
     graph: Graph = StateGraph(State, context_schema=Context, input_schema=Input, output_schema=Output)
-    graph.add_node("propose", nodes.propose)
-    graph.add_node("plan", nodes.plan)
-    graph.add_node("approve", nodes.approve)
-    graph.add_node("probe", nodes.probe, input_schema=ProbeInput)
-    graph.add_node("verify", nodes.verify)
-    graph.add_node("escalate", nodes.escalate)
-    graph.add_node("accept", nodes.accept)
+    graph.add_node("propose", Node(nodes.propose))
+    graph.add_node("plan", Node(nodes.plan))
+    graph.add_node("approve", Node(nodes.approve))
+    graph.add_node("probe", Node(nodes.probe), input_schema=ProbeInput)
+    graph.add_node("verify", Node(nodes.verify))
+    graph.add_node("escalate", Node(nodes.escalate))
+    graph.add_node("accept", Node(nodes.accept))
     graph.add_edge(START, "propose")
     graph.add_edge("propose", "plan")
-    graph.add_conditional_edges("plan", to_probes, ["probe", "approve"])
-    graph.add_conditional_edges("approve", to_probes, ["probe", "accept"])
+    graph.add_conditional_edges("plan", Edge(to_probes), ["probe", "approve"])
+    graph.add_conditional_edges("approve", Edge(to_probes), ["probe", "accept"])
     graph.add_edge("probe", "verify")
-    graph.add_conditional_edges("verify", after_verify, ["accept", "escalate"])
-    graph.add_conditional_edges("escalate", to_probes, ["probe", "approve"])
+    graph.add_conditional_edges("verify", Edge(after_verify), ["accept", "escalate"])
+    graph.add_conditional_edges("escalate", Edge(to_probes), ["probe", "approve"])
     graph.add_edge("accept", END)
     return graph

@@ -18,12 +18,12 @@ from langchain_core.tracers.log_stream import LogStreamCallbackHandler
 
 from curveroute.agent.chat.request import call_body
 from curveroute.agent.errors import ModelCallError
-from curveroute.agent.settings import hides_contents
+from curveroute.agent.settings import HIDDEN, hides_contents
 from curveroute.agent.types import Usage
 from curveroute.graphs.tracers import Tracing, tracing_here
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from uuid import UUID
 
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from curveroute.agent.types import ToolCall
 
 ATTEMPT_KEY = "attempt_id"
-HIDDEN = "[hidden]"
+_CONTENTS = frozenset({"tools", "response_format", "stop", "ls_structured_output_format"})
 _FIRST_TOKEN = "First Token Stream Event"  # noqa: S105 - OpenInference's name for it
 _CLASSES: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
 
@@ -91,6 +91,8 @@ class TracedChat:
         messages = [_message(one, hidden=hidden) for one in body.pop("messages")]
         for name in ("stream", "stream_options"):
             body.pop(name)
+        if hidden:
+            body = without_contents(body)
         manager = self.tracing.manager()
         manager.add_metadata(_metadata(model, call), inherit=False)
         (run,) = await manager.on_chat_model_start({}, [messages], name=str(call.arm), invocation_params=body)
@@ -120,6 +122,20 @@ class TracedChat:
             llm_output={"model_name": served},
         )
         await run.on_llm_end(result)
+
+
+def without_contents(params: Mapping[str, Any]) -> dict[str, Any]:
+    """A request's parameters with no more of tools than their names, and nothing of a schema or of stop texts."""
+    told = {name: value for name, value in params.items() if name not in _CONTENTS}
+    if tools := params.get("tools"):
+        told["tools"] = [_name_of(tool) for tool in tools]
+    return told
+
+
+def _name_of(tool: object) -> dict[str, Any]:
+    function = tool.get("function") if isinstance(tool, dict) else None
+    name = function.get("name") if isinstance(function, dict) else getattr(tool, "name", None)
+    return {"type": "function", "function": {"name": name if isinstance(name, str) else HIDDEN}}
 
 
 def provider_of(model: ModelSpec) -> str:
@@ -169,7 +185,7 @@ def _metadata(model: ModelSpec, call: Call) -> dict[str, Any]:
         "attempt_role": call.role,
         ATTEMPT_KEY: call.attempt_id,
     }
-    return told | ({"ls_stop": list(call.stop)} if call.stop else {})
+    return told | ({"ls_stop": list(call.stop)} if call.stop and not hides_contents() else {})
 
 
 def _message(told: dict[str, Any], *, hidden: bool) -> BaseMessage:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 from langgraph.runtime import Runtime
 from langgraph.types import Overwrite, interrupt
 
-from curveroute.agent.approval import PricedArm, allowed_usd, cleared, held, told
+from curveroute.agent.approval import ANSWERS, PricedArm, allowed_usd, cleared, held, told
 from curveroute.agent.errors import ApprovalRefused, CapTooSmall, SettingError
 from curveroute.agent.ledger.events import (
     CANCELLED,
@@ -29,6 +29,7 @@ from curveroute.agent.pool.pool import check_query
 from curveroute.agent.pool.room import with_room
 from curveroute.agent.probe import ask_arm
 from curveroute.agent.review import Panel, review_run
+from curveroute.agent.settings import unless_hidden
 from curveroute.agent.step import Inquiry, best_attempt, check_knobs, left_usd, next_turn, spent_usd
 from curveroute.agent.types import Attempt, AttemptId, Query, RunId
 from curveroute.agent.verify.form import check_form
@@ -151,8 +152,9 @@ class Nodes:
             return {}
         attempts = tuple(state["attempts"].values())
         allowed = allowed_usd(interrupt(request), request)
-        while isinstance(allowed, str):
-            allowed = allowed_usd(interrupt({**request, "problem": allowed}), request)
+        while isinstance(allowed, str):  # tracers tell an interrupt as an error
+            problem = unless_hidden(allowed, f"that was no answer: {ANSWERS}")
+            allowed = allowed_usd(interrupt({**request, "problem": problem}), request)
         if allowed >= request["total_usd"]:
             turn = held(state["turn"], request["arms"], left_usd(allowed, attempts))
             return {"turn": turn, "approval": None, "allowed_usd": allowed}

@@ -38,7 +38,7 @@ STATE_TYPES = (
 """Every class that a checkpoint of this graph holds: ``JsonPlusSerializer(allowed_msgpack_modules=STATE_TYPES)``.
 
 A serializer without the list warns about each of them. With ``LANGGRAPH_STRICT_MSGPACK=true`` LangGraph finds them by
-itself when the graph is compiled.
+itself when the graph is compiled; but ``langgraph dev`` does not: docs/serve.md.
 """
 
 

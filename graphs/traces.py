@@ -14,6 +14,7 @@ from langchain_core.tracers.langchain import LangChainTracer
 from langsmith import Client
 
 from curveroute.agent.account import attempt_account, candidates_account, decision_account, plan_account
+from curveroute.agent.plan import PLANNER_SAID
 from curveroute.agent.settings import hides_contents
 from curveroute.graphs.langsmith_feedback import VERDICT_KEY, Feedback, send_later
 from curveroute.graphs.model_runs import ATTEMPT_KEY
@@ -101,8 +102,10 @@ def _append(run: Run, decision: Decision) -> None:
 
 
 def _plan(plan: Plan) -> JsonObject:
+    """The account of a plan; where contents are hidden, without what the planner said and what it may have quoted."""
     told = plan_account(plan)
-    return {**told, "criteria": "", "reason": ""} if hides_contents() and plan.source == "planner" else told
+    heard = plan.source == "planner" or plan.reason.startswith(PLANNER_SAID)
+    return {**told, "criteria": "", "reason": ""} if hides_contents() and heard else told
 
 
 def _attempt(attempt: Attempt) -> JsonObject:

@@ -27,8 +27,7 @@ CALM = {"LANGGRAPH_NO_VERSION_CHECK": "1", "LANGGRAPH_CLI_NO_ANALYTICS": "1", "L
 
 def block(language: str, holds: str) -> str:
     blocks = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    (found,) = [one for one in blocks if holds in one]
-    return str(found)
+    return next(str(one) for one in blocks if holds in one)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import numpy as np
 
 from curveroute.agent.embed.seam import Vectors, checked, encodable
 from curveroute.agent.errors import EmbedError
+from curveroute.agent.settings import hides_contents, unless_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,13 +72,14 @@ class OpenAIEmbedder:
             ordered = sorted(answer.data, key=lambda item: item.index)
             vectors = [item.embedding for item in ordered]
         except APIError as error:
-            raise self._failed(str(error), key) from (None if key and key in str(error) else error)
+            silent = hides_contents() or (key and key in str(error))
+            raise self._failed(str(error), key) from (None if silent else error)
         except (AttributeError, TypeError, ValueError) as error:
             raise self._failed(f"its answer is not a list of embeddings ({error})", key) from None
         return checked(cast("Vectors", vectors), len(texts), self.dim, self.name)
 
     def _failed(self, reason: str, key: str | None) -> EmbedError:
-        shown = reason.replace(key, "[the key]") if key else reason
+        shown = unless_hidden(reason.replace(key, "[the key]") if key else reason)
         return EmbedError(
             f"{self.name} at {self.base_url} failed: {shown[:_LONGEST_REASON]}; check the endpoint, model and key"
         )

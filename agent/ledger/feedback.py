@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from curveroute.agent.errors import LedgerError, SettingError
+from curveroute.agent.errors import LedgerError, SettingError, shown
 from curveroute.agent.ledger.encode import Write, clean, masked, sha256
 from curveroute.agent.ledger.reading import find_run, snapshot
 from curveroute.agent.ledger.records import FeedbackRecord, ScoredRun
@@ -49,10 +49,13 @@ def checked_feedback(score: float, comment: str, source: str) -> Said:
     """
     given: object = score
     if isinstance(given, str) or not hasattr(given, "__float__"):
-        raise SettingError(f"score is {given!r}; give a number from 0 to 1")
-    number = float(score)
-    if not (math.isfinite(number) and 0.0 <= number <= 1.0):
-        raise SettingError(f"score is {number!r}; give a number from 0 (useless) to 1 (just right)")
+        raise SettingError(f"score is {shown(given)}; give a number from 0 to 1")
+    try:
+        number = float(score)
+    except (OverflowError, TypeError, ValueError):
+        number = math.nan
+    if not 0.0 <= number <= 1.0:
+        raise SettingError(f"score is {shown(given)}; give a number from 0 (useless) to 1 (just right)")
     for name, text in (("comment", comment), ("source", source)):
         if not isinstance(text, str):
             raise SettingError(f"{name} is {text!r}; give words")

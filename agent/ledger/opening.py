@@ -88,7 +88,13 @@ def _engine(url: URL) -> Engine:
     # IMMEDIATE: a writing transaction takes its lock at its first statement, where waiting helps.
     arguments = {"isolation_level": "IMMEDIATE", "timeout": BUSY_TIMEOUT_S} if sqlite else {}
     try:
-        engine = create_engine(url, poolclass=NullPool, connect_args=arguments, json_serializer=_COMPACT)
+        engine = create_engine(
+            url,
+            poolclass=NullPool,
+            connect_args=arguments,
+            json_serializer=_COMPACT,
+            hide_parameters=True,  # they are what users asked, and errors go into logs and traces
+        )
     except (ImportError, SQLAlchemyError) as fault:
         remedy = 'pip install "psycopg[binary]" and write postgresql+psycopg://'
         raise LedgerError(f"ledger {shown(url)}: its driver is missing ({fault}): {remedy}") from fault

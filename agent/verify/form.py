@@ -12,13 +12,15 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from curveroute.agent.errors import QueryError
+from curveroute.agent.errors import QueryError, shown
+from curveroute.agent.settings import hides_contents, unless_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from curveroute.agent.types import Attempt, Form, JsonObject, Tool, Toolbox, ToolCall
 
+MOST_TOKENS = 2**53
 NO_JSON = "it is no JSON"
 FREE_CHOICES = frozenset({"auto", "none"})
 _FENCED = re.compile(r"\A\s*```(?:json)?\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
@@ -29,10 +31,15 @@ def check_form(form: Form) -> None:
     """Refuse what no answer could satisfy, before anything is asked.
 
     Raises:
-        QueryError: a limit below 1, a schema that is none, two tools of one name, a choice that names no tool.
+        QueryError: a limit below 1, a schema that is none, two tools of one name, a choice that names no tool; or a
+            text, schema or parameter that no request can carry.
     """
-    if form.max_tokens is not None and form.max_tokens < 1:
-        raise QueryError(f"max_tokens is {form.max_tokens}; give at least 1, or leave it out")
+    if form.max_tokens is not None and not 1 <= form.max_tokens <= MOST_TOKENS:
+        raise QueryError(f"max_tokens is {shown(form.max_tokens)}; give at least 1, or leave it out")
+    for end in form.stop:
+        if not isinstance(end, str) or not end:
+            raise QueryError(f"a stop text is {shown(end)}; give texts of one letter at least")
+        _check_carried("a stop text", end)
     if form.schema is not None:
         _checked_schema("the answer's schema", form.schema)
     toolbox = form.toolbox
@@ -43,6 +50,8 @@ def check_form(form: Form) -> None:
     if repeated or not all(names):
         raise QueryError(f"tools need names of their own; repeated or empty: {', '.join(repeated) or 'an empty one'}")
     for tool in toolbox.tools:
+        _check_carried(f"the name of tool {tool.name!r}", tool.name)
+        _check_carried(f"the description of tool {tool.name!r}", tool.description)
         _checked_schema(f"the parameters of tool {tool.name!r}", tool.parameters)
     if toolbox.choice not in FREE_CHOICES | {"required"} | set(names):
         raise QueryError(
@@ -135,12 +144,33 @@ def _validator(schema: str) -> Callable[[object], Iterable[Any]]:
     return jsonschema_rs.validator_for(json.loads(schema), retriever=_refuse).iter_errors
 
 
+def _check_carried(what: str, value: object) -> None:
+    """Refuse what JSON has no word for, or no request can carry; the error quotes none of it."""
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        fault, remedy = "half a character (a lone surrogate)", "give valid Unicode text"
+    except RecursionError:
+        fault, remedy = "a depth beyond all reading", "make it flatter"
+    except TypeError as error:
+        fault, remedy = f"what JSON has no word for ({error})", "give texts, numbers, lists and dicts"
+    except ValueError as error:
+        circle = ("a circle", "name its parts in $defs and refer to them")
+        number = ("NaN or an infinite number", "JSON has neither: leave it out")
+        fault, remedy = circle if "Circular" in str(error) else number
+    else:
+        return
+    raise QueryError(f"there is {fault} in {what}; {remedy}")
+
+
 def _checked_schema(what: str, schema: JsonObject) -> None:
+    _check_carried(what, schema)
     try:
         _validator(json.dumps(schema))
     except (ValueError, TypeError) as error:
         reason = next(iter(str(error).splitlines()), "")[:_LONGEST]
-        raise QueryError(f"{what} is no valid JSON schema: {reason}") from error
+        told = unless_hidden(reason)
+        raise QueryError(f"{what} is no valid JSON schema: {told}") from (None if hides_contents() else error)
 
 
 def _refuse(uri: str) -> Any:  # noqa: ANN401 - the library's own type

@@ -15,6 +15,7 @@ from langchain_core.runnables import ensure_config
 
 from curveroute.agent.errors import SchemaUnmet
 from curveroute.chat.asked import choice_is_free
+from curveroute.chat.unmet import REMEDY, fault_of, unmet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 _AGENT = {"ls_integration": "langchain_create_agent", "langgraph_node": "model"}
 _MOST = 2  # faulty answers in a row, where something was said of each
-_REMEDY = "allow a longer budget or a stronger model, or simplify the schema"
 
 
 def in_agent(config: RunnableConfig | None) -> bool:
@@ -45,9 +45,7 @@ def check_turn(given: object, asked: Mapping[str, Any]) -> None:
     messages = given if isinstance(given, list) else []
     faults = _faults_at_the_end(messages) if _is_forced(asked) else []
     if len(faults) >= (1 if messages and isinstance(messages[-1], AIMessage) else _MOST):
-        raise SchemaUnmet(
-            f"no answer satisfies the schema, and it was asked for before: {'; '.join(faults)}; {_REMEDY}"
-        )
+        raise SchemaUnmet(f"no answer satisfies the schema, and it was asked for before: {'; '.join(faults)}; {REMEDY}")
 
 
 def check_answer(message: AIMessage, asked: Mapping[str, Any]) -> None:
@@ -58,10 +56,7 @@ def check_answer(message: AIMessage, asked: Mapping[str, Any]) -> None:
     """
     route = _route_of(message)
     if route.get("fault") and not message.tool_calls and _is_forced(asked):
-        raise SchemaUnmet(
-            f"no answer satisfies the schema (run {route['run_id']}); the best, of {route['arm']}: {route['fault']}; "
-            f"{_REMEDY}"
-        )
+        raise unmet(route)
 
 
 def _is_forced(asked: Mapping[str, Any]) -> bool:
@@ -75,10 +70,10 @@ def _faults_at_the_end(messages: Sequence[object]) -> list[str]:
     faults: list[str] = []
     for message in reversed(messages):
         if isinstance(message, AIMessage):
-            fault = _route_of(message).get("fault")
-            if not fault:
+            route = _route_of(message)
+            if not route.get("fault"):
                 break
-            faults.append(str(fault))
+            faults.append(fault_of(route))
         elif not isinstance(message, BaseMessage) or message.type != "tool":
             break
     return faults[::-1]

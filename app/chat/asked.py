@@ -10,12 +10,17 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from curveroute.agent.errors import SettingError
+from langchain_core.runnables import ensure_config
+
+from curveroute.agent.errors import SettingError, shown
+from curveroute.agent.settings import hides_contents, unless_hidden
 from curveroute.agent.types import Form, Tool, Toolbox
-from curveroute.configurable import OF_THE_CHAT, checked_limit, meant, settings_in
+from curveroute.configurable import OF_THE_CHAT, checked_limit, checked_model, meant, settings_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from langchain_core.runnables import RunnableConfig
 
     from curveroute.agent.types import JsonObject
 
@@ -37,20 +42,20 @@ class Asked:
     form: Form
 
 
-def configured(configurable: Mapping[str, Any], passed_over: Iterable[str]) -> dict[str, Any]:
+def configured(config: RunnableConfig | None, passed_over: Iterable[str]) -> dict[str, Any]:
     """The settings in the ``configurable`` of a config.
 
     Args:
-        configurable: of the config, what a graph or chain around it has put there included.
+        config: of the call; a graph or chain around it may have put names of its own there.
         passed_over: names of others, which are no concern of the router's.
 
     Raises:
-        SettingError: a name that is neither a setting nor known to be another's. Inside a graph all other names are
-            the graph's, but for an approval that nobody would be asked for.
+        SettingError: a name that is neither a setting nor another's, or an approval that nobody would be asked for.
     """
+    configurable = ensure_config(config).get("configurable") or {}
     if (held := configurable.get("approve_above_usd")) is not None and "approve_above_usd" not in passed_over:
         raise SettingError(f"approve_above_usd is {held!r}, which is no setting{_meant('approve_above_usd', ())}")
-    return settings_in(configurable, CONFIGURABLES, passed_over, "RouterChat")
+    return settings_in(config, CONFIGURABLES, passed_over, "RouterChat")
 
 
 def asked(pool: str, fields: Mapping[str, Any], given: Mapping[str, Any], stop: Sequence[str] | None) -> Asked:
@@ -72,6 +77,7 @@ def asked(pool: str, fields: Mapping[str, Any], given: Mapping[str, Any], stop: 
             )
     settings = {name: given.get(name, fields[name]) for name in SETTINGS}
     if (model := given.get("model")) is not None:
+        checked_model(model)
         if given.get("allow") and model not in given["allow"]:
             raise SettingError(f"model {model!r} is not among those allowed: {', '.join(given['allow'])}")
         settings["allow"] = (model,)
@@ -79,10 +85,17 @@ def asked(pool: str, fields: Mapping[str, Any], given: Mapping[str, Any], stop: 
     form = Form(
         toolbox=_toolbox(given),
         schema=schema_of(given.get("response_format")),
-        stop=(ends,) if isinstance(ends, str) else tuple(ends or ()),
+        stop=_ends(ends),
         max_tokens=checked_limit(given.get("max_tokens", fields["max_tokens"])),
     )
-    return Asked(str(given.get("pool", pool)), settings, form)
+    return Asked(str(given.get("pool") or pool), settings, form)
+
+
+def _ends(given: object) -> tuple[str, ...]:
+    """The texts at which an answer ends."""
+    if given is None or isinstance(given, str | list | tuple):
+        return (given,) if isinstance(given, str) else tuple(given or ())
+    raise SettingError(f"stop is {shown(given)}; give a text, or a list of texts")
 
 
 def choice_of(given: object, names: Sequence[str]) -> str:
@@ -102,7 +115,7 @@ def choice_of(given: object, names: Sequence[str]) -> str:
     if isinstance(choice, str) and choice in {"auto", "none", "required"}:
         return choice
     raise SettingError(
-        f"tool_choice is {given!r}; give auto, any, required, none, or one of the tools: {', '.join(names)}"
+        f"tool_choice is {shown(given)}; give auto, any, required, none, or one of the tools: {', '.join(names)}"
     )
 
 
@@ -142,7 +155,10 @@ def _toolbox(given: Mapping[str, Any]) -> Toolbox | None:
         return None
     read = tuple(_tool(one) for one in tools)
     choice = choice_of(given.get("tool_choice"), [tool.name for tool in read])
-    return Toolbox(read, choice, cast("bool | None", given.get("parallel_tool_calls")))
+    parallel = given.get("parallel_tool_calls")
+    if parallel is not None and not isinstance(parallel, bool):
+        raise SettingError(f"parallel_tool_calls is {shown(parallel)}; give true or false, or leave it out")
+    return Toolbox(read, choice, parallel)
 
 
 def tool_dict(given: object, *, strict: bool | None = None) -> dict[str, Any]:
@@ -156,7 +172,8 @@ def tool_dict(given: object, *, strict: bool | None = None) -> dict[str, Any]:
     try:
         return convert_to_openai_tool(cast("Any", given), strict=strict)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise SettingError(f"{_shown(given)} is no tool: {error}") from error
+        told = unless_hidden(str(error))
+        raise SettingError(f"{_shown(given)} is no tool: {told}") from (None if hides_contents() else error)
 
 
 def _tool(given: object) -> Tool:
@@ -172,7 +189,7 @@ def _shown(given: object) -> str:
         text = json.dumps(given)
     except (TypeError, ValueError):
         text = repr(given)
-    return text[:80]
+    return unless_hidden(text[:80])
 
 
 def _meant(name: str, known: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from langchain_core.messages import BaseMessage
 
 from curveroute.agent.errors import SettingError
-from curveroute.portal import PORTAL
+from curveroute.graphs.portal import PORTAL
 
 if TYPE_CHECKING:
     from curveroute.agent.ledger import FeedbackRecord

@@ -9,19 +9,20 @@ from __future__ import annotations
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import ensure_config
 from pydantic import Field, model_validator
 
 from curveroute.agent.errors import SettingError
+from curveroute.agent.settings import hides_contents
 from curveroute.chat.agent_loop import check_answer, check_turn, in_agent
 from curveroute.chat.asked import SETTINGS, Asked, asked, configured, tool_dict
 from curveroute.chat.asking import endless, events_of, result_of, route_of
+from curveroute.chat.counting import CountsTokens
 from curveroute.chat.feedback import TakesFeedback
 from curveroute.chat.listeners import Listeners
 from curveroute.chat.message import PROVIDER
+from curveroute.chat.own_names import OwnNames
 from curveroute.chat.routers import Routers
 from curveroute.chat.scope import SCOPE, Scope
 from curveroute.chat.structured import structured
@@ -29,7 +30,8 @@ from curveroute.chat.told import Told
 from curveroute.closing import Closing
 from curveroute.graphs.context import Context
 from curveroute.graphs.langsmith_client import make_client
-from curveroute.portal import PORTAL
+from curveroute.graphs.model_runs import without_contents
+from curveroute.graphs.portal import PORTAL
 from curveroute.route import Route
 
 if TYPE_CHECKING:
@@ -44,10 +46,11 @@ if TYPE_CHECKING:
     from curveroute.chat.asked import Method
     from curveroute.router import Router
 
+_FORMAT = "ls_structured_output_format"  # what LangChain tells tracers of a schema
 _FIELDS = ("pool", *SETTINGS, "max_tokens", "stop", "streaming", "pass_over")
 
 
-class RouterChat(TakesFeedback, Closing, BaseChatModel):
+class RouterChat(TakesFeedback, Closing, CountsTokens, OwnNames):
     """A chat model whose every answer is routed: stands wherever LangChain takes a chat model.
 
     Its settings can be given here, to ``bind``, with a call, or in the ``configurable`` of a config; the later one
@@ -129,18 +132,20 @@ class RouterChat(TakesFeedback, Closing, BaseChatModel):
         return {name: getattr(self, name) for name in ("pool", *SETTINGS, "max_tokens")}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:  # noqa: ANN401
-        params = super()._get_ls_params(stop=stop, **kwargs)
+        params = super()._get_ls_params(stop=None if hides_contents() else stop, **kwargs)
         params["ls_provider"] = PROVIDER
         params.setdefault("ls_model_name", str(kwargs.get("pool", self.pool)))
         return params
 
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401
         kwargs.pop(SCOPE, None)
-        return super()._get_invocation_params(stop=stop, **kwargs)
+        params = super()._get_invocation_params(stop=stop, **kwargs)
+        return without_contents(params) if hides_contents() else params
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:  # noqa: ANN401
-        kwargs.pop(SCOPE, None)
-        return super()._get_llm_string(stop=stop, **kwargs)
+        scope: Scope | None = kwargs.pop(SCOPE, None)
+        ends = stop if scope is None else scope.stop
+        return f"{super()._get_llm_string(stop=ends, **kwargs)} {ends}"
 
     # How it is called: what a config says comes first, because LangChain drops it before an answer is made.
 
@@ -162,8 +167,8 @@ class RouterChat(TakesFeedback, Closing, BaseChatModel):
         given, looped = self._with_config(config, kwargs), in_agent(config)
         if looped:
             check_turn(input, given)
-        with Scope(config, self.callbacks) as scope:
-            message = super().invoke(input, scope.config, stop=stop, **given, **{SCOPE: scope})
+        with Scope(config, self.callbacks, stop, kwargs.get(SCOPE)) as scope:
+            message = super().invoke(input, scope.config, stop=scope.told_stop, **given, **{SCOPE: scope})
         if looped:
             check_answer(message, given)
         return message
@@ -180,8 +185,8 @@ class RouterChat(TakesFeedback, Closing, BaseChatModel):
         given, looped = self._with_config(config, kwargs), in_agent(config)
         if looped:
             check_turn(input, given)
-        async with Scope(config, self.callbacks) as scope:
-            message = await super().ainvoke(input, scope.config, stop=stop, **given, **{SCOPE: scope})
+        async with Scope(config, self.callbacks, stop, kwargs.get(SCOPE)) as scope:
+            message = await super().ainvoke(input, scope.config, stop=scope.told_stop, **given, **{SCOPE: scope})
         if looped:
             check_answer(message, given)
         return message
@@ -196,8 +201,8 @@ class RouterChat(TakesFeedback, Closing, BaseChatModel):
     ) -> Iterator[AIMessageChunk]:
         """Answer in pieces: only of the committed answer, live where the run is committed before it is written."""
         given = self._with_config(config, kwargs)
-        with Scope(config, self.callbacks) as scope:
-            yield from super().stream(input, scope.config, stop=stop, **given, **{SCOPE: scope})
+        with Scope(config, self.callbacks, stop) as scope:
+            yield from super().stream(input, scope.config, stop=scope.told_stop, **given, **{SCOPE: scope})
 
     async def astream(
         self,
@@ -209,8 +214,8 @@ class RouterChat(TakesFeedback, Closing, BaseChatModel):
     ) -> AsyncIterator[AIMessageChunk]:
         """As :meth:`stream`."""
         given = self._with_config(config, kwargs)
-        async with Scope(config, self.callbacks) as scope:
-            stream = super().astream(input, scope.config, stop=stop, **given, **{SCOPE: scope})
+        async with Scope(config, self.callbacks, stop) as scope:
+            stream = super().astream(input, scope.config, stop=scope.told_stop, **given, **{SCOPE: scope})
             async with aclosing(cast("AsyncGenerator[AIMessageChunk, None]", stream)) as chunks:
                 async for chunk in chunks:
                     yield chunk
@@ -236,12 +241,12 @@ class RouterChat(TakesFeedback, Closing, BaseChatModel):
         return super().astream_events(input, config, **given)
 
     def _with_config(self, config: RunnableConfig | None, given: dict[str, Any]) -> dict[str, Any]:
-        configurable = ensure_config(config).get("configurable") or {}
-        found = configured(configurable, self.pass_over)
+        found = configured(config, self.pass_over)
         for nearer, farther in (("model", "allow"), ("allow", "model")):  # both say who may be asked
             if given.get(nearer):
                 found.pop(farther, None)
-        return {**found, **given}
+        dropped = {SCOPE, _FORMAT} if hides_contents() else {SCOPE}
+        return {name: value for name, value in {**found, **given}.items() if name not in dropped}
 
     # How an answer is made.
 
@@ -254,7 +259,7 @@ class RouterChat(TakesFeedback, Closing, BaseChatModel):
     ) -> ChatResult:
         scope: Scope | None = kwargs.pop(SCOPE, None)
         listeners = Listeners.of(run_manager) if scope is None else scope.listeners
-        call = self._asked(kwargs, stop)
+        call = self._asked(kwargs, stop if scope is None else scope.stop)
         router = self.routers.get(call.pool)
         if not listeners.anyone:
             return result_of(PORTAL.call(route_of(router, messages, call, listeners)))
@@ -273,7 +278,7 @@ class RouterChat(TakesFeedback, Closing, BaseChatModel):
     ) -> ChatResult:
         scope: Scope | None = kwargs.pop(SCOPE, None)
         listeners = Listeners.of(run_manager) if scope is None else scope.listeners
-        call = self._asked(kwargs, stop)
+        call = self._asked(kwargs, stop if scope is None else scope.stop)
         router = await self.routers.aget(call.pool)
         if not listeners.anyone:
             return result_of(await route_of(router, messages, call, listeners))
@@ -293,7 +298,7 @@ class RouterChat(TakesFeedback, Closing, BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         scope: Scope | None = kwargs.pop(SCOPE, None)
         listeners = Listeners.of(run_manager) if scope is None else scope.listeners
-        call, told = self._asked(kwargs, stop), Told()
+        call, told = self._asked(kwargs, stop if scope is None else scope.stop), Told()
         events = PORTAL.each(events_of(self.routers.get(call.pool), messages, call, listeners))
         with closing(events) if scope is None else scope.until_end(events):
             for event in events:
@@ -311,7 +316,7 @@ class RouterChat(TakesFeedback, Closing, BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         scope: Scope | None = kwargs.pop(SCOPE, None)
         listeners = Listeners.of(run_manager) if scope is None else scope.listeners
-        call, told = self._asked(kwargs, stop), Told()
+        call, told = self._asked(kwargs, stop if scope is None else scope.stop), Told()
         router = await self.routers.aget(call.pool)
         events = events_of(router, messages, call, listeners)
         async with aclosing(events) if scope is None else scope.until_end(events):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
+from curveroute.agent.errors import SettingError
 from curveroute.router import Router
 
 if TYPE_CHECKING:
@@ -24,6 +25,23 @@ class Routers:
         self._lock = threading.Lock()
         self._made: dict[str, Router] = {}
         self._lent: dict[str, Router] = {}
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Copies of a chat model share its routers."""
+        return self
+
+    def __reduce__(self) -> tuple[type[Routers], tuple[Callable[[str], Router]]]:
+        """Another process makes routers of its own.
+
+        Raises:
+            SettingError: one was lent, which only this process has.
+        """
+        if self._lent:
+            raise SettingError(
+                f"a RouterChat over a Router of yours ({', '.join(self._lent)}) cannot go to another process: make one "
+                "there, or send one that is made of a pool's name, RouterChat(pool=…)"
+            )
+        return type(self), (self._make,)
 
     def lend(self, router: Router) -> None:
         """Take a router that somebody else closes."""

@@ -13,6 +13,7 @@ from langchain_core.callbacks import CallbackManager
 from langchain_core.runnables import ensure_config
 from langchain_core.utils.uuid import uuid7
 
+from curveroute.agent.settings import hides_contents
 from curveroute.chat.listeners import Listeners
 
 if TYPE_CHECKING:
@@ -31,9 +32,22 @@ class Scope:
     Args:
         config: of the call.
         own: the chat model's own callbacks.
+        stop: texts at which the answer ends.
+        around: of the call that turned into this one, as a stream does that LangChain is told not to make.
+
+    Attributes:
+        told_stop: those, for LangChain, which tells them to tracers; none where contents are hidden.
     """
 
-    def __init__(self, config: RunnableConfig | None, own: Any) -> None:  # noqa: ANN401 - LangChain's own union
+    def __init__(
+        self,
+        config: RunnableConfig | None,
+        own: Any,  # noqa: ANN401 - LangChain's own union
+        stop: list[str] | None = None,
+        around: Scope | None = None,
+    ) -> None:
+        self.stop: list[str] | None = stop if around is None else around.stop
+        self.told_stop = None if hides_contents() else self.stop
         whole = ensure_config(config)
         run_id = whole.get("run_id") or uuid7()
         # Configured once and handed on, so that a tracer from the environment is one, and knows both runs.

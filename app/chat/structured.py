@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, get_args
 
-from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
-from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
 from langchain_core.runnables import RunnableGenerator, RunnableLambda, RunnableMap, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
-from curveroute.agent.errors import SchemaUnmet, SettingError
+from curveroute.agent.errors import SettingError, shown
 from curveroute.chat.asked import Method
+from curveroute.chat.parsers import CallParser, JsonParser, ModelCallParser, ModelParser
+from curveroute.chat.unmet import unmet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -36,8 +36,15 @@ def structured(
     """See :meth:`curveroute.RouterChat.with_structured_output`."""
     if method not in get_args(Method):
         raise SettingError(f"method is {method!r}; give one of {', '.join(get_args(Method))}")
+    schema = _titled(schema)
     told = {"ls_structured_output_format": {"kwargs": {"method": method, "strict": strict}, "schema": schema}}
-    asked = chat.bind(**_asked(schema, method, strict=strict), **told, **given)
+    try:
+        form = _asked(schema, method, strict=strict)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SettingError(
+            f"{shown(schema)} is no schema: give a pydantic model, a TypedDict or a JSON schema ({_line(error)})"
+        ) from error
+    asked = chat.bind(**form, **told, **given)
     read = RunnableGenerator(_sound, _asound) | _parser(schema, method)
     if not include_raw:
         return asked | read
@@ -45,6 +52,16 @@ def structured(
         parsed=RunnableLambda(_raw) | read, parsing_error=RunnableLambda(_nothing)
     ).with_fallbacks([RunnablePassthrough.assign(parsed=RunnableLambda(_nothing))], exception_key="parsing_error")
     return RunnableMap(raw=asked) | parsed
+
+
+def _titled(schema: Schema) -> Schema:
+    """A JSON schema with a name, which LangChain wants of every one."""
+    plain = isinstance(schema, dict) and ("type" in schema or "properties" in schema or "anyOf" in schema)
+    return {"title": "answer", **schema} if plain and isinstance(schema, dict) else schema
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _asked(schema: Schema, method: Method, *, strict: bool | None) -> dict[str, Any]:
@@ -63,9 +80,9 @@ def _parser(schema: Schema, method: Method) -> Runnable[Any, Any]:
     if method == "function_calling":
         name = convert_to_openai_tool(schema)["function"]["name"]
         if model is not None:
-            return PydanticToolsParser(tools=[model], first_tool_only=True)
-        return JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
-    return JsonOutputParser() if model is None else PydanticOutputParser(pydantic_object=model)
+            return ModelCallParser(tools=[model], first_tool_only=True)
+        return CallParser(key_name=name, first_tool_only=True)
+    return JsonParser() if model is None else ModelParser(pydantic_object=model)
 
 
 def _sound(messages: Iterator[AIMessage]) -> Iterator[AIMessage]:
@@ -82,10 +99,7 @@ def _checked(message: AIMessage) -> AIMessage:
     """The message, when the run found nothing at fault with its form."""
     route = message.response_metadata.get("route") or {}
     if route.get("fault"):
-        raise SchemaUnmet(
-            f"no answer satisfies the schema (run {route['run_id']}); the best, of {route['arm']}: {route['fault']}; "
-            "allow a longer budget or a stronger model, or simplify the schema"
-        )
+        raise unmet(route)
     return message
 
 

@@ -6,6 +6,8 @@ import itertools
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from langchain_core.messages import AnyMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
@@ -256,3 +258,35 @@ async def test_a_graph_around_it_waits_with_its_own_checkpointer(house: type[Hou
     (run,) = ledger.runs()
     assert run.status != "running"
     assert ledger.verify().ok
+
+
+ODD = st.one_of(
+    st.floats().filter(lambda said: not 0 <= said <= 2.0**62),
+    st.integers(max_value=-1),
+    st.integers(min_value=2**62 + 1),
+    st.sampled_from([10**400, -(10**400), 10**5000]),
+    st.text(st.characters()),
+    st.binary(),
+    st.lists(st.none() | st.booleans() | st.integers(-5, 5), max_size=3),
+    st.dictionaries(st.text(max_size=3), st.booleans() | st.floats(), max_size=3),
+    st.tuples(st.booleans()),
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(said=ODD)
+async def test_whatever_is_no_answer_pays_nothing_and_the_run_waits_on(house: type[House], said: Any) -> None:
+    chat = house.chat(lambda _: "Answer: 4")
+    context = house.context(house.pool(), chat, approve_above_usd=NOTHING)
+    graph: Any = build(context).compile(checkpointer=saver())
+    await graph.ainvoke(QUESTION, THREAD)
+    if isinstance(said, int) and not -(2**63) <= said < 2**64:  # no checkpointer can keep it
+        with pytest.raises(TypeError, match="64-bit"):
+            await graph.ainvoke(Command(resume=said), THREAD)
+    else:
+        again = question_of(await graph.ainvoke(Command(resume=said), THREAD))
+        assert "problem" not in again if said == {} else "is no answer: give True, False" in again["problem"]
+        assert len(again.get("problem", "")) < 300
+    assert chat.calls == []
+    output = await graph.ainvoke(Command(resume=1.0), THREAD)
+    assert output["answer"] == "Answer: 4"

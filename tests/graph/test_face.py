@@ -16,7 +16,7 @@ from langchain_core.runnables import Runnable, RunnableLambda
 from curveroute import Router
 from curveroute.agent.errors import CapabilityError, QueryError, SettingError
 from curveroute.agent.ledger import NullLedger
-from curveroute.portal import PORTAL
+from curveroute.graphs.portal import PORTAL
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -264,6 +265,35 @@ class TestCounted:
         output = counted.runs.wait(thread, "mine", input=asking("3 + 3?"), context=CONTEXT)
         assert isinstance(output, dict)
         assert len(output["attempts"]) == len(models.asked) > 1
+
+
+def test_the_pages_own_checkpointer_reads_the_states_classes_without_a_word(
+    models: ModelServer, tmp_path: Path
+) -> None:
+    from langgraph_sdk import get_sync_client
+
+    page = (ROOT / "docs" / "serve.md").read_text("utf-8")
+    blocks = re.findall(r"^```(?:python|json)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    saver, config = (one for one in blocks if "my_threads.py" in one)
+    (tmp_path / "my_threads.py").write_text(saver)
+    (tmp_path / "my_router.py").write_text(SERVED)
+    (tmp_path / "langgraph.json").write_text(config)
+    pool = str(models.pool_file(tmp_path))
+    server = DevServer(tmp_path, tmp_path / "langgraph.json", POOL=pool, LANGGRAPH_STRICT_MSGPACK="true")
+    try:
+        server.wait()
+        with get_sync_client(url=f"http://127.0.0.1:{server.port}", timeout=120) as client:
+            thread, context = client.threads.create()["thread_id"], {**CONTEXT, "approve_above_usd": 0.0}
+            client.runs.wait(thread, "curveroute", input=asking("2 + 2?"), context=context)
+            output = client.runs.wait(thread, "curveroute", command={"resume": 1.0}, context=context)
+            assert isinstance(output, dict)
+            assert output["answer"].startswith("Answer: ")
+            assert client.threads.get_state(thread)["values"]["answer"] == output["answer"]
+    finally:
+        server.stop()
+    assert (tmp_path / "threads.sqlite").exists()
+    assert [line for line in server.log if "eserializ" in line] == []
+    test_nothing_blocks_the_servers_loop(server)
 
 
 @pytest.mark.local

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from curveroute.agent.errors import CapTooSmall, PoolError, QueryError, SettingError
 from curveroute.agent.ledger import Ledger
@@ -59,6 +60,66 @@ def test_what_is_no_conversation(house: type[House], given: Any) -> None:
     assert chat.calls == []
 
 
+def after_a_call(**changes: Any) -> list[Any]:
+    call = {"name": "t", "args": {"a": 1}, "id": "1", **changes}
+    return [HumanMessage("?"), AIMessage("", tool_calls=[call]), ToolMessage("x", tool_call_id=call["id"])]
+
+
+def pictured(**image: Any) -> list[Any]:
+    url = {"url": "https://pictures.example/cat.png", **image}
+    return [HumanMessage([{"type": "text", "text": "?"}, {"type": "image_url", "image_url": url}])]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "half \ud800",
+        [("system", "half \ud800"), ("user", "?")],
+        after_a_call(name="\ud800"),
+        after_a_call(id="\ud800"),
+        [*after_a_call()[:2], ToolMessage("\ud800", tool_call_id="1")],
+        pictured(url="https://pictures.example/\ud800"),
+        pictured(detail="\ud800"),
+        [{"role": "user", "content": "?", "images": [{"at": 0, "url": "https://pictures.example/\ud800"}]}],
+    ],
+)
+def test_half_a_character_anywhere_in_a_conversation(house: type[House], given: Any) -> None:
+    refused(house, QueryError, "half a character .*; give valid Unicode text", given)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        None,
+        "cat.png",
+        [{"url": "https://pictures.example/cat.png"}],
+        [{"at": "0", "url": "https://pictures.example/cat.png"}],
+        [{"at": 0, "url": 7}],
+        [{"at": 0, "url": "file:///etc/passwd"}],
+        [{"at": 0, "url": "https://pictures.example/cat.png", "detail": 7}],
+    ],
+)
+def test_images_that_are_none(house: type[House], images: Any) -> None:
+    given = [{"role": "user", "content": "?", "images": images}]
+    refused(house, QueryError, "the images of a message are not understood", given)
+
+
+def test_calls_of_another_kind(house: type[House]) -> None:
+    calls = [{"call_id": 1, "name": 2, "arguments": 3}]
+    given = [{"role": "assistant", "content": "", "tool_calls": calls}, {"role": "user", "content": "?"}]
+    refused(house, QueryError, "not a conversation", given)
+
+
+def test_arguments_of_a_call_that_are_no_json(house: type[House]) -> None:
+    refused(house, QueryError, "the arguments of the call 't' are no JSON", after_a_call(args={"a": {1}}))
+
+
+@pytest.mark.parametrize("setting", ["max_cost_usd", "seconds_usd", "tradeoff", "max_error", "approve_above_usd"])
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_a_number_beyond_all_numbers(house: type[House], setting: str, digits: int) -> None:
+    refused(house, SettingError, f"{setting} is 1?", **{setting: 10**digits})
+
+
 def test_a_cap_too_small_for_any_arm_sends_nothing_and_the_ledger_says_why(house: type[House], tmp_path: Path) -> None:
     refused(house, CapTooSmall, "the cheapest arm may cost", max_cost_usd=1e-9)
     chat = house.chat(lambda call: "Answer: Lisbon")
@@ -98,6 +159,7 @@ def test_a_cap_that_is_none(house: type[House], value: Any) -> None:
         ({"allow": (3,)}, "give a list of model ids"),
         ({"plan": "no"}, "plan is 'no'; give true or false"),
         ({"judge": 0}, "judge is 0"),
+        ({"policy": ["learned"]}, r"policy is \['learned'\]; give learned or closed-form"),
     ],
 )
 def test_unknown_and_malformed_overrides(house: type[House], settings: dict[str, Any], match: str) -> None:

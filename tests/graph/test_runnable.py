@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -116,6 +117,8 @@ async def test_a_chat_models_settings_in_a_config_hold_for_a_router_too(router: 
         (other, "pool is 'elsewhere' in the configurable, and this Router routes over 'toy'"),
         ({"configurable": {"model": "big", "allow": ["small"]}}, "model 'big' is not among those allowed: small"),
         ({"configurable": {"max_tokens": "few"}}, "max_tokens is 'few'"),
+        ({"configurable": {"model": ["big"]}}, r"model is \['big'\]; give the id of one model"),
+        ({"configurable": {3: 1}}, "unknown configurable '3'"),
     ):
         with pytest.raises(SettingError, match=words):
             await router.ainvoke("One?", wrong)
@@ -130,6 +133,10 @@ async def test_an_unknown_configurable_is_told_before_anyone_is_asked(router: Ro
     assert calls_of(router) == []
     tolerant = Router(router.context, pass_over=["customer"])
     assert (await tolerant.ainvoke("One?", {"configurable": {"customer": 7}})).answer == "Answer: One?"
+
+
+def test_a_deep_copy_is_the_same_router(router: Router) -> None:
+    assert copy.deepcopy({"router": router})["router"].invoke("One?").answer == "Answer: One?"
 
 
 def failing_once(house: type[House]) -> Any:

@@ -31,7 +31,7 @@ KEY = "lsv2_the_langsmith_key"
 
 @dataclass
 class Receiver(http.server.ThreadingHTTPServer):
-    """Keeps what it is sent, merged by id as LangSmith does.
+    """Keeps what it is sent, merged by id as LangSmith does: the end of a run wins, whichever arrives first.
 
     Attributes:
         multipart: whether it offers the multipart endpoint; otherwise runs come as batches of JSON.
@@ -44,7 +44,8 @@ class Receiver(http.server.ThreadingHTTPServer):
     multipart: bool = True
     zstd: bool = True
     silent: bool = False
-    runs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    posted: dict[str, dict[str, Any]] = field(default_factory=dict)
+    patched: dict[str, dict[str, Any]] = field(default_factory=dict)
     feedback: dict[str, dict[str, Any]] = field(default_factory=dict)
     bodies: list[str] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
@@ -80,13 +81,17 @@ class Receiver(http.server.ThreadingHTTPServer):
             verb, run_id, *rest = name.split(".")
             if verb == "feedback":
                 self.feedback[run_id] = value
-            elif rest:
-                self.runs.setdefault(run_id, {})[rest[0]] = value
             else:
-                self.take_run(run_id, value)
+                self.take_run(verb, run_id, {rest[0]: value} if rest else value)
 
-    def take_run(self, run_id: str, told: dict[str, Any]) -> None:
-        self.runs.setdefault(run_id, {}).update({key: value for key, value in told.items() if value is not None})
+    def take_run(self, verb: str, run_id: str, told: dict[str, Any]) -> None:
+        kept = self.posted if verb == "post" else self.patched
+        kept.setdefault(run_id, {}).update({key: value for key, value in told.items() if value is not None})
+
+    @property
+    def runs(self) -> dict[str, dict[str, Any]]:
+        names = dict.fromkeys([*self.posted, *self.patched])
+        return {name: {**self.posted.get(name, {}), **self.patched.get(name, {})} for name in names}
 
     def roots(self) -> list[dict[str, Any]]:
         return [run for run in self.runs.values() if not run.get("parent_run_id")]
@@ -146,8 +151,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.server.take_parts(parts_of(kind, body))
         elif path == "/runs/batch":
             whole = json.loads(body)
-            for run in (*whole.get("post", ()), *whole.get("patch", ())):
-                self.server.take_run(run["id"], run)
+            for verb in ("post", "patch"):
+                for run in whole.get(verb, ()):
+                    self.server.take_run(verb, run["id"], run)
         elif path == "/feedback":
             told = json.loads(body)
             self.server.feedback[told["id"]] = told

@@ -82,7 +82,9 @@ def test_runs_are_told_by_their_last_feedback_and_by_pool(ledger: Ledger) -> Non
     assert [one.run_id for one in ledger.scored_runs("local")] == ["one"]
 
 
-@pytest.mark.parametrize("score", [float("nan"), float("inf"), -0.01, 1.01, "0.5", None])
+@pytest.mark.parametrize(
+    "score", [float("nan"), float("inf"), -0.01, 1.01, "0.5", None, 10**400, pytest.param(10**5000, id="5000 digits")]
+)
 def test_a_score_out_of_range_is_refused(ledger: Ledger, score: Any) -> None:
     a_run(ledger)
     with pytest.raises(SettingError, match=r"score is .*give a number from 0"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -19,6 +20,21 @@ NUMBERS: Any = {"type": "object", "properties": {"a": {"type": "integer"}, "b": 
 ADD = Tool("add", "Add.", NUMBERS)
 NOW = Tool("now", "The time.", {"type": "object", "properties": {}})
 BOX = Toolbox((ADD, NOW))
+
+
+CIRCLE: dict[str, Any] = {}
+CIRCLE["a"] = CIRCLE
+
+
+def nested(levels: int) -> dict[str, Any]:
+    inner: dict[str, Any] = {}
+    for _ in range(levels):
+        inner = {"a": inner}
+    return inner
+
+
+def of_one(name: str = "add", description: str = "", **parameters: Any) -> Form:
+    return Form(toolbox=Toolbox((Tool(name, description, {"type": "object", **parameters}),)))
 
 
 def call(name: str = "add", arguments: str = '{"a": 1}', call_id: str = "c") -> ToolCall:
@@ -141,6 +157,20 @@ def test_no_text_a_model_writes_breaks_the_check(text: str) -> None:
         (Form(toolbox=Toolbox((Tool("", "", {}),))), "an empty one"),
         (Form(toolbox=Toolbox((ADD,), "sub")), "tool_choice is 'sub'; give auto, none, required, or one of the tools"),
         (Form(toolbox=Toolbox(())), "the list of tools is empty"),
+        (Form(max_tokens=0), "max_tokens is 0; give at least 1"),
+        (Form(max_tokens=10**5000), "max_tokens is .*; give at least 1"),
+        (Form(stop=("",)), "a stop text is ''; give"),
+        (Form(stop=(7,)), "a stop text is 7; give"),  # type: ignore[arg-type]
+        (Form(stop=("a\ud800",)), "half a character .* in a stop text; give valid Unicode"),
+        (Form(schema={"type": "object", "title": "\ud800"}), "half a character .* in the answer's schema"),
+        (Form(schema={"maximum": math.nan}), "NaN or an infinite number in the answer's schema; JSON has neither"),
+        (of_one("add\ud800"), r"half a character .* in the name of tool 'add\\ud800'"),
+        (of_one(description="\ud800"), "half a character .* in the description of tool 'add'; give valid Unicode"),
+        (of_one(properties={"\ud800": {}}), "half a character .* in the parameters of tool 'add'"),
+        (of_one(properties={"a": {"default": math.inf}}), "NaN or an infinite number in the parameters of tool 'add'"),
+        (of_one(enum={1}), "what JSON has no word for .* in the parameters of tool 'add'; give texts"),
+        (of_one(properties=nested(5000)), "a depth beyond all reading in the parameters"),
+        (of_one(properties=CIRCLE), "a circle in the parameters of tool 'add'; name its parts"),
     ],
 )
 def test_what_no_answer_could_satisfy_is_refused(form: Form, words: str) -> None:

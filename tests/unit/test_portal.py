@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from curveroute.portal import Portal
+from curveroute.graphs.portal import Portal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
