@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from curveroute.agent.bench.cells import KNOWN, Cells, Coded, read_cells
+from curveroute.agent.bench.destination import is_stream, replacing
 from curveroute.agent.bench.faults import findings, refuse_faults
 from curveroute.agent.bench.table import (
     FINISHES,
@@ -27,9 +28,7 @@ from curveroute.agent.bench.table import (
     WHOLE,
     Row,
     check_suffix,
-    is_stream,
     pyarrow,
-    replacing,
 )
 from curveroute.agent.bench.words import Words, joint, ranks, words_of
 from curveroute.agent.errors import TableError

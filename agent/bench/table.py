@@ -10,20 +10,16 @@ import csv
 import hashlib
 import json
 import math
-import os
-import shutil
-import stat
 from collections import Counter
-from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
+from curveroute.agent.bench.destination import beside, replacing
 from curveroute.agent.errors import MissingExtra, TableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
     from types import ModuleType
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
@@ -68,7 +64,6 @@ SHARES = frozenset({"quality", "confidence"})
 FINISHES = ("stop", "length")
 _LARGEST = 10**12
 _DEAREST_USD = 1e9
-_STDOUT, _STDERR = 1, 2
 _LONGEST_FIELD = 2**31 - 1
 
 
@@ -85,60 +80,6 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
         _WRITERS[path.suffix](fresh, records)
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A place for the new file; when the block ends well the file there takes the place of ``path``, else nothing does.
-
-    A link stays, and the file it leads to is replaced. A pipe, a device or the command's own output is written into.
-
-    Raises:
-        TableError: the folder cannot be written.
-    """
-    with _beside(path) as fresh:
-        yield fresh
-        if is_stream(path):
-            with fresh.open("rb") as file, _opened(path) as out:
-                shutil.copyfileobj(file, out)
-            return
-        with fresh.open("rb+") as file:
-            os.fsync(file.fileno())
-        fresh.replace(_led_to(path))
-
-
-def is_stream(path: Path) -> bool:
-    """Whether ``path`` leads to a pipe, a device or an output of this process: what is written there is gone."""
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return False
-    return _output(path) is not None or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
-
-
-def is_stdout(path: Path) -> bool:
-    """Whether ``path`` leads to this process's standard output."""
-    return _output(path) == _STDOUT
-
-
-def _output(path: Path) -> int | None:
-    for output in (_STDOUT, _STDERR):
-        with suppress(OSError):
-            if os.path.samestat(path.stat(), os.fstat(output)):
-                return output
-    return None
-
-
-def _led_to(path: Path) -> Path:
-    with suppress(FileNotFoundError):
-        path.stat()  # tells links in a circle, which not every Python's resolve() does
-    return path.resolve()
-
-
-def _opened(path: Path) -> BinaryIO:
-    """Writes into what is there; into an output where its last writer stopped, not over what that wrote."""
-    output = _output(path)
-    return path.open("wb") if output is None else os.fdopen(os.dup(output), "wb")
-
-
 def check_writable(path: Path) -> None:
     """Refuse, before anything is collected, a path that no table could be written to.
 
@@ -149,7 +90,7 @@ def check_writable(path: Path) -> None:
     check_suffix(path)
     if path.suffix == ".parquet":
         pyarrow()
-    with _beside(path) as fresh:
+    with beside(path) as fresh:
         fresh.touch()
 
 
@@ -199,27 +140,6 @@ def check_suffix(path: Path) -> None:
     """
     if path.suffix not in SUFFIXES:
         raise TableError(f"{path.name}: a curve table ends in {', '.join(SUFFIXES)}, not {path.suffix or 'nothing'!r}")
-
-
-@contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A place for a new file next to what ``path`` leads to; nothing stays there, unless it took its place."""
-    try:
-        if path.is_dir():
-            raise TableError(f"cannot write {path}: it is a folder; choose another path")
-        with TemporaryDirectory() if is_stream(path) else nullcontext() as elsewhere:
-            home = Path(elsewhere) if elsewhere else _led_to(path).parent
-            home.mkdir(parents=True, exist_ok=True)
-            fresh = home / f".{path.name}.{os.getpid()}.part"
-            try:
-                yield fresh
-            finally:
-                with suppress(OSError):
-                    fresh.unlink(missing_ok=True)
-    except OSError as error:
-        raise TableError(
-            f"cannot write {path}: {error.strerror or error}; free space or choose another path"
-        ) from error
 
 
 def value_of(name: str, value: object) -> str | int | float | None:

@@ -25,7 +25,7 @@ def refuse_taken(out: Path, *, overwrite: bool) -> None:
     Raises:
         TableError: it is taken.
     """
-    from curveroute.agent.bench.table import is_stream
+    from curveroute.agent.bench.destination import is_stream
     from curveroute.agent.errors import TableError
 
     if not overwrite and out.is_file() and not is_stream(out):

@@ -157,7 +157,7 @@ def _prices(options: argparse.Namespace) -> Mapping[str, tuple[float, float]]:
 
 
 def _say(found: Imported, out: Path) -> None:
-    from curveroute.agent.bench.table import is_stdout
+    from curveroute.agent.bench.destination import is_stdout
     from curveroute.agent.plural import counted, queries
 
     columns = found.columns

@@ -29,8 +29,9 @@ def declare_split(parser: argparse.ArgumentParser) -> None:
 def run_split(options: argparse.Namespace) -> int:
     """Read, draw the queries, write both tables whole or neither, and say how large they are."""
     from curveroute.agent.bench.columns import read_columns, write_together
+    from curveroute.agent.bench.destination import is_stdout
     from curveroute.agent.bench.halves import halves
-    from curveroute.agent.bench.table import check_writable, is_stdout
+    from curveroute.agent.bench.table import check_writable
     from curveroute.cli.checks import at_least, open_share
 
     open_share("share", options.share)

@@ -242,7 +242,7 @@ def test_a_device_is_written_into(tmp_path: Path) -> None:
 
 def test_the_command_s_own_output_is_written_into(tmp_path: Path) -> None:
     program = (
-        "from pathlib import Path; from curveroute.agent.bench.table import replacing\n"
+        "from pathlib import Path; from curveroute.agent.bench.destination import replacing\n"
         "print('before', flush=True)\n"
         "with replacing(Path('out.csv')) as fresh: fresh.write_text('table\\n')\n"
         "print('after')"
