@@ -184,6 +184,22 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Word:
+    """What one verifier of the user's said of one attempt; nothing said is a word of 0 without a reason.
+
+    Attributes:
+        verifier: its name, with a number where several have it.
+        log_odds: by which it moves the verdict.
+        hung: it did not answer in time, here or on an attempt before.
+    """
+
+    verifier: str
+    log_odds: float
+    reason: str
+    hung: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One executed call, everything it cost included. A failed call is an attempt too, with ``error`` set.
 
