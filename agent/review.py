@@ -57,7 +57,7 @@ class Panel:
         made: finds a call that was paid for before a restart.
         embedder: compares answers in free text; by their spelling alone where there is none.
         verifiers: the user's own.
-        recorded: what verifiers and judge said when a recorded run was made, in place of asking them again.
+        recorded: what verifiers said when a recorded run was made, in place of asking them again.
         keep: told what the judge's calls cost when the run is cancelled amid one.
     """
 
@@ -127,7 +127,7 @@ def _is_in_words(query: Query) -> bool:
 def _words(panel: Panel, inquiry: Inquiry, attempts: Sequence[Attempt], checked: Words) -> Words:
     """What judge and verifiers said so far, by attempt."""
     if panel.recorded is not None:
-        return {name: (word, "as recorded") for name, word in panel.recorded.items() if word}
+        checked = {name: (word, "as recorded") for name, word in panel.recorded.items()}
     return with_words(judge_words(inquiry.query, attempts, panel.pool.spec.judge_reliability), checked)
 
 
