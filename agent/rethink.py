@@ -21,6 +21,7 @@ import numpy as np
 from curveroute.agent.chat.recorded import RecordedChat
 from curveroute.agent.decide import rank
 from curveroute.agent.errors import CapTooSmall, SettingError
+from curveroute.agent.otherwise import why_otherwise
 from curveroute.agent.plan import make_plan, ranking_plan
 from curveroute.agent.review import Panel, review_run
 from curveroute.agent.shelf import Shelf
@@ -99,14 +100,16 @@ class Rethought:
     Attributes:
         was: from the record.
         now: decided again on other terms.
-        reproduced: whether on its own terms it would go today as it went then; if not, the pool, the predictor or the
-            rule has changed since, and a difference is not the new terms' alone.
+        reproduced: whether on its own terms it would go today as it went then; if not, a difference is not the new
+            terms' alone.
+        otherwise: what is known of why it is not reproduced, or what is not; empty when it is.
     """
 
     record: RunRecord
     was: Course
     now: Course
     reproduced: bool
+    otherwise: str = ""
 
     @property
     def changes(self) -> tuple[str, ...]:
@@ -191,7 +194,8 @@ async def rethink(record: RunRecord, outlooker: Outlooker, terms: Terms, embedde
     own, was = own_terms(record), _as_it_was(record)
     again = await _course(record, outlooker, own, embedder)
     now = again if terms == own else await _course(record, outlooker, terms, embedder)
-    return Rethought(record, was, now, reproduced=_gist(again) == _gist(was))
+    reproduced = _gist(again) == _gist(was)
+    return Rethought(record, was, now, reproduced, "" if reproduced else why_otherwise(record, outlooker))
 
 
 def _gist(course: Course) -> tuple[tuple[Arm, ...], AttemptId | None, Status | None]:
@@ -279,15 +283,16 @@ def _status(knobs: Knobs, last: Decision, answer: Attempt | None) -> Status | No
 async def _planned(record: RunRecord, panel: Panel, terms: Terms, shelf: Shelf) -> tuple[Inquiry, tuple[Attempt, ...]]:
     """What the run is about on these terms, and what planning it costs.
 
-    Of the conversation the ledger keeps the user's words. A planner that was heard is heard again if it still pays, and
-    says what it said; one that was not stays out of it.
+    Of the conversation the ledger keeps the user's words, and what a request of each arm can use at most. A planner
+    that was heard is heard again if it still pays, and says what it said; one that was not stays out of it.
     """
     outlooker, query, planner = panel.outlooker, shelf.query, shelf.planner
+    bounds = shelf.bounds(panel.pool)
     candidates = _ranked(record.candidates, outlooker, terms)
     recorded = record.plan or ranking_plan(candidates, "")
     plan = ranking_plan(candidates, recorded.reason)
     if terms.policy == "single":
-        return Inquiry(record.run_id, query, candidates, replace(plan, probe=False), terms), ()
+        return Inquiry(record.run_id, query, candidates, replace(plan, probe=False), terms, bounds), ()
     if planner:
         plan, asked = await make_plan(
             panel.pool,
@@ -301,7 +306,7 @@ async def _planned(record: RunRecord, panel: Panel, terms: Terms, shelf: Shelf) 
         )
         planner = planner if asked else ()
         plan = recorded if asked and recorded.source == "planner" else plan
-    return Inquiry(record.run_id, query, candidates, plan, terms), planner
+    return Inquiry(record.run_id, query, candidates, plan, terms, bounds), planner
 
 
 def _ranked(candidates: tuple[Estimate, ...], outlooker: Outlooker, terms: Terms) -> tuple[Estimate, ...]:

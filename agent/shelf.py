@@ -9,11 +9,13 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from curveroute.agent.probe import Bounds
 from curveroute.agent.types import Message, Query
 from curveroute.agent.verify.judgement import judge_words
 
 if TYPE_CHECKING:
     from curveroute.agent.ledger.records import RunRecord
+    from curveroute.agent.pool import Pool
     from curveroute.agent.types import Arm, Attempt, AttemptId
 
 _NOTHING = 1e-9  # of log-odds: what is left of a sum when the judge's part is taken out again
@@ -36,6 +38,7 @@ class Shelf:
     def __init__(self, record: RunRecord, judge_reliability: float) -> None:
         fresh = [replace(one.attempt, verdict=None) for one in record.attempts]
         self.query = Query((Message(role="user", content=record.query_text),))
+        self._candidates = record.candidates
         self.planner = tuple(one for one in fresh if one.role == "planner")
         self.was_judged = any(one.role == "judge" for one in fresh)
         self.checked = _checked(record, self.query, judge_reliability)
@@ -46,6 +49,16 @@ class Shelf:
         for calls in self._by_name.values():
             if calls[0].role in {"probe", "escalation"}:
                 self._by_arm[calls[0].arm].append(tuple(calls))
+
+    def bounds(self, pool: Pool) -> dict[Arm, Bounds] | None:
+        """What one request of each arm can use at most, at today's prices; None where that is not on record."""
+        found = {}
+        for one in self._candidates:
+            if one.input_bound is None or one.output_limit is None:
+                return None
+            worst = pool.worst_case_usd(one.arm, one.input_bound, one.output_limit)
+            found[one.arm] = Bounds(one.input_bound, one.output_limit, worst)
+        return found
 
     def take(self, arm: Arm) -> tuple[Attempt, ...]:
         """The next recorded request of an arm, with its lost tries; nothing when there is none (any more)."""

@@ -142,7 +142,13 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What is expected of one arm on one query, before it is asked; ``latency_s`` is one call's, waiting included."""
+    """What is expected of one arm on one query, before it is asked.
+
+    Attributes:
+        latency_s: one call's, waiting included.
+        input_bound: input tokens of one request at most; none where an older version made the estimate.
+        output_limit: output tokens of one request at most; none likewise.
+    """
 
     arm: Arm
     quality: float
@@ -151,6 +157,8 @@ class Estimate:
     output_tokens: float
     cost_usd: float
     latency_s: float = 0.0
+    input_bound: int | None = None
+    output_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

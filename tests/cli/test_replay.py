@@ -73,6 +73,10 @@ def test_a_run_is_decided_again_with_the_predictor_that_it_was_made_with(cli: Cl
     (other,) = replayed(cli, pool, "--predictor", "weak")["runs"]
     assert not other["reproduced"]
     assert other["now"]["asked"] == ["weak@256"]
+    told = "the predictor is another one than they were made with"
+    assert (own["otherwise"], other["otherwise"]) == ("", told)
+    shown = cli("runs", "replay", "--pool", pool, "--predictor", "weak").out
+    assert f"1 of them would go otherwise today on their own terms too: {told}" in shown
 
 
 def test_runs_of_one_pool_keep_their_predictors_apart(cli: Cli, pool: str) -> None:

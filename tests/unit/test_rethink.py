@@ -151,7 +151,9 @@ async def test_a_run_that_would_go_otherwise_on_its_own_terms_too_says_so(
 ) -> None:
     record = await recorded(house, pool, ledger, tradeoff=0.9)
     dearer = house.pool({name: (low, high, 100 * price) for name, (low, high, price) in MODELS.items()})
-    assert not (await again(record, dearer)).reproduced, "the unit of cost is another one"
+    found = await again(record, dearer)
+    assert not found.reproduced, "the unit of cost is another one"
+    assert found.otherwise == "the pool's prices have changed since"
 
 
 async def test_a_runs_own_terms_are_those_that_it_was_decided_on(
@@ -169,6 +171,9 @@ async def test_a_run_that_would_end_otherwise_says_how(house: type[House], pool:
     found = await again(replace(record, status="best_so_far"), pool)
     assert found.changes == (f"ends accepted instead of best_so_far: {record.reason}",)
     assert not found.reproduced
+    assert found.otherwise == ("why is not known: the ledger keeps neither the pool's file nor the version of the rule")
+    older = await again(replace(record, status="best_so_far", settings=None), pool)
+    assert older.otherwise.startswith("why is not known: rule, promise and predictor are not on record")
 
 
 async def test_nothing_is_written(house: type[House], pool: Pool, ledger: Ledger) -> None:
