@@ -60,8 +60,13 @@ def _is_other_predictor(record: RunRecord, outlooker: Outlooker) -> bool:
     return bool(then.sha256 and now.sha256) and then.sha256 != now.sha256
 
 
+def untold_bounds(record: RunRecord, cap_usd: float | None) -> str:
+    """What is not known of worst cases under a cap; empty where all is, or there is no cap."""
+    return _NO_BOUNDS if cap_usd is not None and any(one.input_bound is None for one in record.candidates) else ""
+
+
 def _untold(record: RunRecord) -> Iterator[str]:
     if record.settings is None:
         yield _NO_SETTINGS
-    if record.max_cost_usd is not None and any(one.input_bound is None for one in record.candidates):
-        yield _NO_BOUNDS
+    if untold := untold_bounds(record, record.max_cost_usd):
+        yield untold

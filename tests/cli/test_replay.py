@@ -124,6 +124,19 @@ def test_a_run_that_does_not_know_its_predictor_says_so(cli: Cli, pool: str, hom
     assert one["reproduced"]
 
 
+def test_a_cap_on_a_run_whose_bounds_are_not_known_is_told(cli: Cli, pool: str, home: Path) -> None:
+    ask(pool, None)
+    (known,) = replayed(cli, pool, "--max-cost", "0.01")["runs"]
+    with closing(sqlite3.connect(home / "data" / "ledger.sqlite")) as database, database:
+        ((kept,),) = database.execute("SELECT candidates FROM runs")
+        older = [{key: one[key] for key in one.keys() - {"input_bound", "output_limit"}} for one in json.loads(kept)]
+        database.execute("UPDATE runs SET candidates = ?", (json.dumps(older),))
+    (capped,) = replayed(cli, pool, "--max-cost", "0.01")["runs"]
+    (free,) = replayed(cli, pool)["runs"]
+    assert (known["notes"], free["notes"]) == ([], [])
+    assert "does not say how long conversation and form were" in capped["notes"][0]
+
+
 def test_a_runs_own_rule_is_followed_unless_another_is_given(cli: Cli, pool: str) -> None:
     ask(pool, a_predictor("p", WEAK), policy="closed-form")
     (own,) = replayed(cli, pool)["runs"]
