@@ -115,7 +115,7 @@ class Rethought:
     def changes(self) -> tuple[str, ...]:
         """What would have changed, in words; empty when nothing would."""
         was, now = self.was, self.now
-        if not now.asked:
+        if was.asked and not now.asked:
             return (f"would not begin: {now.reason}",)
         return tuple(_paths(was, now)) or tuple(_ends(was, now))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from curveroute.agent.errors import SettingError
+from curveroute.agent.errors import CapTooSmall, SettingError
 from curveroute.agent.ledger import Ledger, RunSettings
 from curveroute.agent.propose import Outlooker
 from curveroute.agent.rethink import Rethought, Terms, check_policy, own_terms, rethink, why_not_rethought
@@ -120,6 +120,16 @@ async def test_a_cap_that_holds_nothing_is_no_error_but_a_finding(
     found = await again(record, pool, max_cost_usd=1e-9)
     (change,) = found.changes
     assert change.startswith("would not begin: the cap leaves")
+
+
+async def test_a_run_that_never_began_is_the_same_when_it_would_not_begin_today(
+    house: type[House], pool: Pool, ledger: Ledger
+) -> None:
+    with pytest.raises(CapTooSmall):
+        await recorded(house, pool, ledger, max_cost_usd=1e-9)
+    (listed,) = ledger.runs()
+    found = await again(ledger.run(listed.run_id), pool)
+    assert (found.reproduced, found.changes) == (True, ())
 
 
 async def test_planner_and_judge_are_heard_as_they_spoke(house: type[House], ledger: Ledger) -> None:
