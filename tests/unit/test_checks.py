@@ -138,9 +138,9 @@ async def test_a_coroutine_that_hangs_costs_the_timeout_says_nothing_and_is_canc
             raise
         return True
 
-    moved, reason = await said(CallableVerifier(hang, "slow"), saying(False), timeout_s=0.02)
+    moved, reason = await said(CallableVerifier(hang, "slow"), saying(False), timeout_s=0.5)
     assert moved == log_odds(0.0, 0.8)
-    assert "slow: no word: it did not answer within 0.02 s" in reason
+    assert "slow: no word: it did not answer within 0.5 s" in reason
     assert await asyncio.to_thread(cancelled.wait, 10)
 
 
@@ -152,8 +152,8 @@ async def test_a_function_that_hangs_is_left_behind_and_holds_nothing_up() -> No
         ended.set()
         return True
 
-    moved, reason = await said(CallableVerifier(hang, "slow"), timeout_s=0.02)
-    assert (moved, reason) == (0.0, "slow: no word: it did not answer within 0.02 s")
+    moved, reason = await said(CallableVerifier(hang, "slow"), timeout_s=0.5)
+    assert (moved, reason) == (0.0, "slow: no word: it did not answer within 0.5 s")
     gate.set()
     assert await asyncio.to_thread(ended.wait, 10)
 
