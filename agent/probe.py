@@ -70,9 +70,8 @@ def request_bounds(pool: Pool, arm: Arm, messages: tuple[Message, ...], form: Fo
     return Bounds(input_bound, limit, pool.worst_case_usd(arm, input_bound, limit))
 
 
-def affordable_limit(pool: Pool, arm: Arm, messages: tuple[Message, ...], left_usd: float, form: Form = _FREE) -> int:
+def affordable_limit(pool: Pool, arm: Arm, bounds: Bounds, left_usd: float) -> int:
     """The output tokens that an unlimited arm is cut down to when only ``left_usd`` may be spent on one request."""
-    bounds = request_bounds(pool, arm, messages, form)
     input_usd = pool.worst_case_usd(arm, bounds.input_tokens, 0)
     tokens = affordable_tokens(left_usd, input_usd=input_usd, output_price=pool.prices(arm.model)[1])
     limit = bounds.output_tokens if tokens is None else min(tokens, bounds.output_tokens)
@@ -183,7 +182,7 @@ def _within(pool: Pool, ask: Ask, messages: tuple[Message, ...], form: Form) -> 
     bounds = request_bounds(pool, ask.arm, messages, form)
     if ask.arm.budget is not None or bounds.cost_usd <= ask.reserve_usd:
         return bounds
-    limit = affordable_limit(pool, ask.arm, messages, ask.reserve_usd, form)
+    limit = affordable_limit(pool, ask.arm, bounds, ask.reserve_usd)
     return Bounds(bounds.input_tokens, limit, pool.worst_case_usd(ask.arm, bounds.input_tokens, limit))
 
 

@@ -168,7 +168,7 @@ class Outlooker:
                 "embedder, or train the predictor again"
             )
         latency = prompts.reading_s + tokens * self._pace.output
-        columns = (quality, std, prompts.tokens, tokens, cost, latency)
+        columns = (quality, std, prompts.tokens, tokens, cost, latency, prompts.bound, prompts.limit)
         figures = zip(*(column[ranked].tolist() for column in columns), strict=True)
         every = tuple(
             Estimate(self.pool.arms[place], *row) for place, row in zip(ranked.tolist(), figures, strict=True)
@@ -247,11 +247,18 @@ def _pace(pool: Pool) -> _Pace:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Prompts:
-    """One query's prompts, (A,) each: about how long, price, seconds to the first token, worst case, is there room."""
+    """One query's prompts, (A,) each: about how long, price, seconds to the first token, worst case, is there room.
+
+    Attributes:
+        bound: input tokens at most.
+        limit: output tokens at most.
+    """
 
     tokens: Places
     input_usd: Floats
     reading_s: Floats
+    bound: Places
+    limit: Places
     worst_usd: Floats
     can_read: NDArray[np.bool_]
 
@@ -273,7 +280,7 @@ def _prompts(pool: Pool, tariff: _Tariff, pace: _Pace, query: Query) -> _Prompts
     reading = pace.first + prior * pace.input
     held = _held(pool, tariff, query, prior)
     price = USD_PER_PRICE * ((prior - held) * tariff.input + held * tariff.cached)
-    return _Prompts(prior, price, reading, worst, room >= tariff.least_room)
+    return _Prompts(prior, price, reading, bound, limit.astype(np.intp), worst, room >= tariff.least_room)
 
 
 def _held(pool: Pool, tariff: _Tariff, query: Query, prior: Places) -> Floats:

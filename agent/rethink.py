@@ -13,7 +13,6 @@ courses, covariance and unit of cost.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
@@ -22,10 +21,11 @@ import numpy as np
 from curveroute.agent.chat.recorded import RecordedChat
 from curveroute.agent.decide import rank
 from curveroute.agent.errors import CapTooSmall, SettingError
+from curveroute.agent.otherwise import why_otherwise
 from curveroute.agent.plan import make_plan, ranking_plan
 from curveroute.agent.review import Panel, review_run
+from curveroute.agent.shelf import Shelf
 from curveroute.agent.step import Inquiry, best_attempt, is_answer, left_usd, next_turn, spent_usd
-from curveroute.agent.types import Message, Query
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,20 +100,22 @@ class Rethought:
     Attributes:
         was: from the record.
         now: decided again on other terms.
-        reproduced: whether on its own terms it would go today as it went then; if not, the pool, the predictor or the
-            rule has changed since, and a difference is not the new terms' alone.
+        reproduced: whether on its own terms it would go today as it went then; if not, a difference is not the new
+            terms' alone.
+        otherwise: what is known of why it is not reproduced, or what is not; empty when it is.
     """
 
     record: RunRecord
     was: Course
     now: Course
     reproduced: bool
+    otherwise: str = ""
 
     @property
     def changes(self) -> tuple[str, ...]:
         """What would have changed, in words; empty when nothing would."""
         was, now = self.was, self.now
-        if not now.asked:
+        if was.asked and not now.asked:
             return (f"would not begin: {now.reason}",)
         return tuple(_paths(was, now)) or tuple(_ends(was, now))
 
@@ -192,7 +194,8 @@ async def rethink(record: RunRecord, outlooker: Outlooker, terms: Terms, embedde
     own, was = own_terms(record), _as_it_was(record)
     again = await _course(record, outlooker, own, embedder)
     now = again if terms == own else await _course(record, outlooker, terms, embedder)
-    return Rethought(record, was, now, reproduced=_gist(again) == _gist(was))
+    reproduced = _gist(again) == _gist(was)
+    return Rethought(record, was, now, reproduced, "" if reproduced else why_otherwise(record, outlooker))
 
 
 def _gist(course: Course) -> tuple[tuple[Arm, ...], AttemptId | None, Status | None]:
@@ -215,9 +218,9 @@ def _as_it_was(record: RunRecord) -> Course:
 
 async def _course(record: RunRecord, outlooker: Outlooker, terms: Terms, embedder: Embedder | None) -> Course:
     """Decide, take what was recorded of the arms chosen, judge, decide again."""
-    shelf = _Shelf(record)
-    panel = Panel(outlooker.pool, RecordedChat(()), outlooker, shelf.made, embedder, recorded=shelf.words)
-    inquiry, attempts = await _planned(record, panel, terms, shelf.planner)
+    shelf = Shelf(record, outlooker.pool.spec.judge_reliability)
+    panel = Panel(outlooker.pool, RecordedChat(()), outlooker, shelf.made, embedder, recorded=shelf.checked)
+    inquiry, attempts = await _planned(record, panel, terms, shelf)
     decisions: list[Decision] = []
     asked: list[Arm] = []
     try:
@@ -237,7 +240,7 @@ async def _course(record: RunRecord, outlooker: Outlooker, terms: Terms, embedde
 
 
 async def _reviewed(
-    panel: Panel, inquiry: Inquiry, attempts: tuple[Attempt, ...], step: int, turn: Turn, shelf: _Shelf
+    panel: Panel, inquiry: Inquiry, attempts: tuple[Attempt, ...], step: int, turn: Turn, shelf: Shelf
 ) -> tuple[tuple[Attempt, ...], Turn]:
     """All calls with their verdicts, and the next turn: exactly as in the graph."""
     committed = turn.decision.committed
@@ -277,21 +280,19 @@ def _status(knobs: Knobs, last: Decision, answer: Attempt | None) -> Status | No
     return None if knobs.policy == "single" else last.status
 
 
-async def _planned(
-    record: RunRecord, panel: Panel, terms: Terms, planner: tuple[Attempt, ...]
-) -> tuple[Inquiry, tuple[Attempt, ...]]:
+async def _planned(record: RunRecord, panel: Panel, terms: Terms, shelf: Shelf) -> tuple[Inquiry, tuple[Attempt, ...]]:
     """What the run is about on these terms, and what planning it costs.
 
-    Of the conversation the ledger keeps the user's words. A planner that was heard is heard again if it still pays, and
-    says what it said; one that was not stays out of it.
+    Of the conversation the ledger keeps the user's words, and what a request of each arm can use at most. A planner
+    that was heard is heard again if it still pays, and says what it said; one that was not stays out of it.
     """
-    outlooker = panel.outlooker
-    query = Query((Message(role="user", content=record.query_text),))
+    outlooker, query, planner = panel.outlooker, shelf.query, shelf.planner
+    bounds = shelf.bounds(panel.pool)
     candidates = _ranked(record.candidates, outlooker, terms)
     recorded = record.plan or ranking_plan(candidates, "")
     plan = ranking_plan(candidates, recorded.reason)
     if terms.policy == "single":
-        return Inquiry(record.run_id, query, candidates, replace(plan, probe=False), terms), ()
+        return Inquiry(record.run_id, query, candidates, replace(plan, probe=False), terms, bounds), ()
     if planner:
         plan, asked = await make_plan(
             panel.pool,
@@ -305,7 +306,7 @@ async def _planned(
         )
         planner = planner if asked else ()
         plan = recorded if asked and recorded.source == "planner" else plan
-    return Inquiry(record.run_id, query, candidates, plan, terms), planner
+    return Inquiry(record.run_id, query, candidates, plan, terms, bounds), planner
 
 
 def _ranked(candidates: tuple[Estimate, ...], outlooker: Outlooker, terms: Terms) -> tuple[Estimate, ...]:
@@ -319,43 +320,9 @@ def _ranked(candidates: tuple[Estimate, ...], outlooker: Outlooker, terms: Terms
     return tuple(candidates[place] for place in order.tolist())
 
 
-class _Shelf:
-    """What a run recorded: each arm's calls in the order in which they were asked, the planner's and the judge's."""
-
-    def __init__(self, record: RunRecord) -> None:
-        fresh = [replace(one.attempt, verdict=None) for one in record.attempts]
-        self.planner = tuple(one for one in fresh if one.role == "planner")
-        self.words = {
-            one.attempt.attempt_id: dict(one.attempt.verdict.signals).get("judged", 0.0)
-            for one in record.attempts
-            if one.attempt.verdict is not None
-        }
-        self.was_judged = any(one.role == "judge" for one in fresh)
-        self._by_name: dict[str, list[Attempt]] = defaultdict(list)
-        for attempt in fresh:
-            self._by_name[_request(attempt)].append(attempt)
-        self._by_arm: dict[Arm, list[tuple[Attempt, ...]]] = defaultdict(list)
-        for calls in self._by_name.values():
-            if calls[0].role in {"probe", "escalation"}:
-                self._by_arm[calls[0].arm].append(tuple(calls))
-
-    def take(self, arm: Arm) -> tuple[Attempt, ...]:
-        """The next recorded request of an arm, with its lost tries; nothing when there is none (any more)."""
-        calls = self._by_arm.get(arm)
-        return calls.pop(0) if calls else ()
-
-    async def made(self, attempt_id: AttemptId) -> tuple[Attempt, ...]:
-        """The judge's call of this name, if it was made."""
-        return tuple(self._by_name.get(attempt_id, ()))
-
-
 def _place(attempt: Attempt) -> tuple[int, ...]:
     """Step and number of an answer, from its name; parallel calls come back in any order."""
     return tuple(int(part) for part in attempt.attempt_id.split(".")[1:] if part.isdecimal())
-
-
-def _request(attempt: Attempt) -> str:
-    return attempt.attempt_id.removesuffix(".lost").removesuffix(".cancelled")
 
 
 def _name(attempt: Attempt | None) -> AttemptId | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from curveroute.agent.step import Inquiry, Turn, is_answer, left_usd, next_turn
 from curveroute.agent.types import Attempt, AttemptId
-from curveroute.agent.verify.checks import run_verifiers
+from curveroute.agent.verify.checks import run_verifiers, told
 from curveroute.agent.verify.found import with_words
 from curveroute.agent.verify.hearing import Hearing, hear_answers
 from curveroute.agent.verify.judge import ask_judge, judging_pays
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from curveroute.agent.probe import Keep
     from curveroute.agent.propose import Outlooker
     from curveroute.agent.types import Query, Verdict
+    from curveroute.agent.verify.checks import Said
     from curveroute.agent.verify.found import Verifier
 
     Words = Mapping[AttemptId, tuple[float, str]]
@@ -39,11 +40,13 @@ class Reviewed:
         changed: answers whose verdict is new or another one than before.
         judged: calls of the judge.
         turn: what the rule does next.
+        heard: all that verifiers said in this run.
     """
 
     changed: tuple[Attempt, ...]
     judged: tuple[Attempt, ...]
     turn: Turn
+    heard: Said = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Panel:
         made: finds a call that was paid for before a restart.
         embedder: compares answers in free text; by their spelling alone where there is none.
         verifiers: the user's own.
-        recorded: what verifiers and judge said when a recorded run was made, in place of asking them again.
+        recorded: what verifiers said when a recorded run was made, in place of asking them again.
         keep: told what the judge's calls cost when the run is cancelled amid one.
     """
 
@@ -77,6 +80,7 @@ async def review_run(
     judge: bool,
     committed: bool = False,
     judge_usd: float = math.inf,
+    heard: Said | None = None,
 ) -> Reviewed:
     """Judge what was answered and decide what is next.
 
@@ -88,12 +92,14 @@ async def review_run(
         judge: whether the pool's judge may be asked.
         committed: the answer was shown as it was written, so it stands, whatever its verdict; the judge is not asked.
         judge_usd: what the judge may cost, beside what the cap leaves.
+        heard: what verifiers said in this run so far; none is asked again about the same answer.
 
     Raises:
         CapTooSmall: nothing was answered and nothing fits under the cap.
     """
     answers = [attempt for attempt in attempts if is_answer(attempt)]
-    checked = await run_verifiers(panel.verifiers, inquiry.query, answers) if panel.verifiers else {}
+    heard = await run_verifiers(panel.verifiers, inquiry.query, answers, heard) if panel.verifiers else {}
+    checked = told(heard)
     groups = await _groups(panel, inquiry, answers)
     words = _words(panel, inquiry, attempts, checked)
     hearing = _heard(panel, inquiry, answers, words, groups)
@@ -110,7 +116,7 @@ async def review_run(
     rest = [attempt for attempt in attempts if not is_answer(attempt)]
     every = (*rest, *calls, *judged)
     turn = next_turn(panel.outlooker, inquiry, every, step, committed=committed, hearing=hearing)
-    return Reviewed(changed, calls, turn)
+    return Reviewed(changed, calls, turn, heard)
 
 
 def _is_in_words(query: Query) -> bool:
@@ -121,7 +127,7 @@ def _is_in_words(query: Query) -> bool:
 def _words(panel: Panel, inquiry: Inquiry, attempts: Sequence[Attempt], checked: Words) -> Words:
     """What judge and verifiers said so far, by attempt."""
     if panel.recorded is not None:
-        return {name: (word, "as recorded") for name, word in panel.recorded.items() if word}
+        checked = {name: (word, "as recorded") for name, word in panel.recorded.items()}
     return with_words(judge_words(inquiry.query, attempts, panel.pool.spec.judge_reliability), checked)
 
 

@@ -19,12 +19,12 @@ from curveroute.agent.errors import SettingError
 from curveroute.agent.escalate import Situation, Step, net_gain, next_step
 from curveroute.agent.looking.looking import SPREAD, aside
 from curveroute.agent.posterior import Heard, conditioned, whole_of
-from curveroute.agent.probe import Ask, affordable_limit
+from curveroute.agent.probe import Ask, Bounds, affordable_limit, request_bounds
 from curveroute.agent.types import Arm, Attempt, AttemptId, Decision
 from curveroute.agent.verify.hearing import Hearing, hear_answers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from curveroute.agent.escalate import Floats, Mask
     from curveroute.agent.listed import Listed
@@ -67,6 +67,7 @@ class Inquiry:
         candidates: every eligible arm's estimate.
         plan: the arms that may be tried, and which one first.
         knobs: tradeoff and cap.
+        bounds: what one request of each arm can use at most, where the whole conversation is no longer known.
     """
 
     run_id: RunId
@@ -74,6 +75,7 @@ class Inquiry:
     candidates: Sequence[Estimate]
     plan: Plan
     knobs: Knobs
+    bounds: Mapping[Arm, Bounds] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +227,7 @@ def _situation(
         columns = outlooker.covariance(places, places[whole_of(heard)])
         quality = conditioned(quality, columns, heard, arms)
     left = left_usd(inquiry.knobs.max_cost_usd, attempts)
-    worst = _cut_to_cap(outlooker, inquiry, arms, outlooker.worst_usd(inquiry.query, places), left)
+    worst = _cut_to_cap(outlooker, inquiry, arms, _worst_usd(outlooker, inquiry, known), left)
     fits = worst <= left
     asked, failed = _closed(arms, answers)
     may = _open(arms, inquiry.plan, asked, failed, fits, answered=bool(good))
@@ -282,6 +284,19 @@ def _ended(
     return as_promised(chosen, situation, None if promise is None else promise.threshold, measured=measured)
 
 
+def _worst_usd(outlooker: Outlooker, inquiry: Inquiry, known: Listed) -> Floats:
+    """(A,) the most that one request of each arm can cost."""
+    if inquiry.bounds is None:
+        return outlooker.worst_usd(inquiry.query, known.places)
+    return np.array([inquiry.bounds[arm].cost_usd for arm in known.arms])
+
+
+def _bounds(outlooker: Outlooker, inquiry: Inquiry, arm: Arm) -> Bounds:
+    if inquiry.bounds is not None:
+        return inquiry.bounds[arm]
+    return request_bounds(outlooker.pool, arm, outlooker.pool.messages(inquiry.query, arm), inquiry.query.form)
+
+
 def _cut_to_cap(outlooker: Outlooker, inquiry: Inquiry, arms: list[Arm], worst: Floats, left: float) -> Floats:
     """Worst cases, where an unlimited arm that the cap does not hold is cut down to what it does hold.
 
@@ -290,8 +305,7 @@ def _cut_to_cap(outlooker: Outlooker, inquiry: Inquiry, arms: list[Arm], worst: 
     for place in () if math.isinf(left) else np.flatnonzero(worst > left).tolist():
         arm, expected = arms[place], inquiry.candidates[place]
         if arm.budget is None:
-            messages = outlooker.pool.messages(inquiry.query, arm)
-            tokens = affordable_limit(outlooker.pool, arm, messages, left, inquiry.query.form)
+            tokens = affordable_limit(outlooker.pool, arm, _bounds(outlooker, inquiry, arm), left)
             if tokens >= expected.output_tokens:
                 worst[place] = left
     return worst

@@ -142,7 +142,13 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What is expected of one arm on one query, before it is asked; ``latency_s`` is one call's, waiting included."""
+    """What is expected of one arm on one query, before it is asked.
+
+    Attributes:
+        latency_s: one call's, waiting included.
+        input_bound: input tokens of one request at most; none where an older version made the estimate.
+        output_limit: output tokens of one request at most; none likewise.
+    """
 
     arm: Arm
     quality: float
@@ -151,6 +157,8 @@ class Estimate:
     output_tokens: float
     cost_usd: float
     latency_s: float = 0.0
+    input_bound: int | None = None
+    output_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +189,22 @@ class Verdict:
     reason: VerdictReason
     detail: str = ""
     signals: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What one verifier of the user's said of one attempt; nothing said is a word of 0 without a reason.
+
+    Attributes:
+        verifier: its name, with a number where several have it.
+        log_odds: by which it moves the verdict.
+        hung: it did not answer in time, here or on an attempt before.
+    """
+
+    verifier: str
+    log_odds: float
+    reason: str
+    hung: bool = False
 
 
 @dataclass(frozen=True, slots=True)

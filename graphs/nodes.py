@@ -46,7 +46,7 @@ from curveroute.graphs.keeping import (
     run_id_of,
     totals_of,
 )
-from curveroute.graphs.restored import checked
+from curveroute.graphs.restored import checked, heard_in
 from curveroute.graphs.state import Output, ProbeInput, State, Update
 from curveroute.graphs.traces import trace_decision, trace_end
 
@@ -98,6 +98,7 @@ class Nodes:
             "candidates": candidates,
             "attempts": cast("dict[AttemptId, Attempt]", Overwrite({})),  # a thread may hold an earlier run's
             "decisions": (),
+            "heard": {},
             "approval": None,
             "allowed_usd": None,
             "refused": [],
@@ -220,6 +221,7 @@ class Nodes:
                 judge=context.judge,
                 committed=state["turn"].decision.committed,
                 judge_usd=left_usd(allowed, attempts),
+                heard=heard_in(state),
             )
         except CapTooSmall as error:
             await _fail(parts, inquiry, attempts, (), error)
@@ -241,6 +243,7 @@ class Nodes:
         return {
             "attempts": _by_id((*reviewed.judged, *reviewed.changed)),
             "turn": turn,
+            "heard": dict(reviewed.heard),
             "decisions": (*state["decisions"], decision),
             "approval": approval,
         }

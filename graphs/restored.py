@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from curveroute.agent.errors import CheckpointError
 from curveroute.agent.probe import Ask
 from curveroute.agent.step import Turn
-from curveroute.agent.types import Arm, Attempt, Decision, Estimate, Plan, Query, Usage
+from curveroute.agent.types import Arm, Attempt, Decision, Estimate, Plan, Query, Usage, Word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from curveroute.agent.types import AttemptId
 
 
 def checked(state: Mapping[str, object], *names: str) -> None:
@@ -30,6 +32,15 @@ def checked(state: Mapping[str, object], *names: str) -> None:
                 "read: it was written by another version, or read by a serializer without graphs.STATE_TYPES. Ask the "
                 "question again on the same thread; what the run had spent stays in the ledger"
             )
+
+
+def heard_in(state: Mapping[str, object]) -> dict[AttemptId, tuple[Word, ...]]:
+    """What verifiers said so far; what an older version did not keep, or cannot be read, they are asked again."""
+    found = state.get("heard")
+    return {
+        name: tuple(one for one in words if isinstance(one, Word))
+        for name, words in (found.items() if isinstance(found, dict) else ())
+    }
 
 
 def _is_attempt(one: object) -> bool:

@@ -30,10 +30,12 @@ from curveroute.agent.types import (
     Toolbox,
     Usage,
     Verdict,
+    Word,
 )
 
 STATE_TYPES = (
     Arm, Ask, Attempt, Decision, Estimate, Flip, Form, Plan, Query, Rejection, Tool, Toolbox, Turn, Usage, Verdict,
+    Word,
 )  # fmt: skip
 """Every class that a checkpoint of this graph holds: ``JsonPlusSerializer(allowed_msgpack_modules=STATE_TYPES)``.
 
@@ -74,12 +76,14 @@ class Output(TypedDict, total=False):
 class Update(Output, total=False):
     """What a node may write.
 
+    ``heard`` is what the user's verifiers said of each answer, so that none is asked twice about one.
     ``approval`` is what a person is to be asked before the turn is taken; ``allowed_usd`` what the run may spend in all
     without asking again, and ``refused`` the arms that a person did not allow.
     """
 
     query: Query
     turn: Turn
+    heard: dict[AttemptId, tuple[Word, ...]]
     approval: ApprovalRequest | None
     allowed_usd: float | None
     refused: list[PricedArm]

@@ -148,4 +148,6 @@ def _estimate(item: Mapping[str, Any]) -> Estimate:
         output_tokens=item["output_tokens"],
         cost_usd=item["cost_usd"],
         latency_s=item.get("latency_s", 0.0),  # not in runs that were written before it was estimated
+        input_bound=item.get("input_bound"),  # nor are these
+        output_limit=item.get("output_limit"),
     )

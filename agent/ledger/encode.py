@@ -245,6 +245,8 @@ def _estimate_json(estimate: Estimate) -> JsonObject:
         "output_tokens": _finite("output_tokens", estimate.output_tokens),
         "cost_usd": _finite("cost_usd", estimate.cost_usd),
         "latency_s": _finite("latency_s", estimate.latency_s),
+        "input_bound": None if estimate.input_bound is None else _count("input_bound", estimate.input_bound),
+        "output_limit": None if estimate.output_limit is None else _count("output_limit", estimate.output_limit),
     }
 
 

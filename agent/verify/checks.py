@@ -1,128 +1,136 @@
-"""Verifiers of the user's on all answers at once: none of them can stop a run, however it fails.
+"""Verifiers of the user's on all answers: none of them can stop a run, however it fails.
 
-An exception, a hang, NaN or prose is no word, and the reason says what happened. A function runs in a thread of its
-own: it holds up nothing, but one that hangs can only be left behind. A coroutine is cancelled, and when the run is
-cancelled, everything that was started is.
+Each is asked once about each answer, and its word is kept. An exception, a hang, NaN or prose is no word, and the
+reason says what happened. A word that comes late never counts, and whoever hung once is not asked again in the run.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import inspect
-import threading
+import itertools
+import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from curveroute.agent.types import Word
 from curveroute.agent.verify.found import Heard, Verifier, checked_reliability, hear, together
+from curveroute.agent.verify.underway import Underway
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from curveroute.agent.types import Attempt, AttemptId, Query
+    from curveroute.agent.verify.underway import Outcome
+
+    Said = Mapping[AttemptId, tuple[Word, ...]]
 
 CHECK_S = 10.0
-_GRACE_S = 2.0  # for a cancelled check to clean up, before it is left behind
+_NOT_AGAIN = " on another answer, and is not asked again in this run"
+_GRACE_S = 2.0  # for the checks of a cancelled run to clean up, before they are left behind
 
 
 async def run_verifiers(
-    verifiers: Sequence[Verifier], query: Query, attempts: Sequence[Attempt], *, timeout_s: float = CHECK_S
-) -> dict[AttemptId, tuple[float, str]]:
-    """What the verifiers say of each attempt.
+    verifiers: Sequence[Verifier],
+    query: Query,
+    attempts: Sequence[Attempt],
+    known: Said | None = None,
+    *,
+    timeout_s: float = CHECK_S,
+    clock: Callable[[], float] = time.monotonic,
+) -> dict[AttemptId, tuple[Word, ...]]:
+    """What the verifiers say of each attempt; what they said before is not asked again.
 
     Args:
         verifiers: in the order in which their words are told.
         query: what was asked.
         attempts: answers; failed ones are not checked.
+        known: the words of this run so far.
         timeout_s: what one check may take; one that takes longer says nothing.
+        clock: by which it is timed.
 
     Returns:
-        By attempt the log-odds by which its verdict is moved, and why; none for an attempt of which nothing is said.
+        By attempt one word of each verifier, also of those that say nothing.
 
     Raises:
         SettingError: a verifier whose reliability is no number in (0, 1].
     """
-    known = [(one, checked_reliability(one.name, one.reliability)) for one in verifiers]
+    sure = [checked_reliability(one.name, one.reliability) for one in verifiers]
+    given = dict(zip(_names(verifiers), zip(verifiers, sure, strict=True), strict=True))
+    before = {(name, word.verifier): word for name, words in (known or {}).items() for word in words}
+    hung = {word.verifier: word for word in before.values() if word.hung}
     answered = [attempt for attempt in attempts if attempt.error is None]
-    pairs = [(attempt, one, sure) for attempt in answered for one, sure in known]
+    asked = {}
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_heard(one, sure, query.text, attempt, timeout_s)) for attempt, one, sure in pairs]
-    said: dict[AttemptId, list[Heard]] = {}
-    for (attempt, _, _), task in zip(pairs, tasks, strict=True):
-        if (heard := task.result()) is not None:
-            said.setdefault(attempt.attempt_id, []).append(heard)
-    return {name: together(heard) for name, heard in said.items()}
+        for attempt, name in itertools.product(answered, given):
+            key = attempt.attempt_id, name
+            if key not in before and name in hung:
+                before[key] = _not_again(hung[name])
+            elif key not in before:
+                checking = _asked(name, *given[name], query.text, attempt, timeout_s, clock)
+                asked[key] = group.create_task(checking)
+    said = before | {key: task.result() for key, task in asked.items()}
+    return {one.attempt_id: tuple(said[one.attempt_id, name] for name in given) for one in answered}
 
 
-async def _heard(
-    verifier: Verifier, reliability: float, query_text: str, attempt: Attempt, timeout_s: float
-) -> Heard | None:
-    task = asyncio.ensure_future(_checked(verifier, query_text, attempt))
+def told(said: Said) -> dict[AttemptId, tuple[float, str]]:
+    """By attempt the log-odds by which its verdict is moved, and why; none for an attempt of which nothing is said."""
+    heard = {
+        name: [Heard(word.log_odds, word.reason) for word in words if word.log_odds or word.reason]
+        for name, words in said.items()
+    }
+    return {name: together(words) for name, words in heard.items() if words}
+
+
+def _names(verifiers: Iterable[Verifier]) -> list[str]:
+    """What their words are kept under: the names, with a number where several have one."""
+    names: list[str] = []
+    for one in verifiers:
+        numbered = (f"{one.name} ({number})" for number in itertools.count(2))
+        names.append(next(name for name in itertools.chain([one.name], numbered) if name not in names))
+    return names
+
+
+def _not_again(before: Word) -> Word:
+    reason = before.reason.removesuffix(_NOT_AGAIN) + _NOT_AGAIN
+    return replace(before, reason=reason)
+
+
+async def _asked(
+    name: str,
+    verifier: Verifier,
+    reliability: float,
+    query_text: str,
+    attempt: Attempt,
+    timeout_s: float,
+    clock: Callable[[], float],
+) -> Word:
+    began = clock()
+    check = Underway(verifier, lambda: verifier.check(query_text, attempt.text, attempt.answer), clock)
     try:
-        await asyncio.wait({task}, timeout=timeout_s)
-    finally:
-        ended = task.done()
-        if not ended:
-            task.add_done_callback(_forget)
-            task.cancel()
-            await asyncio.wait({task}, timeout=_GRACE_S)
-    if not ended:
-        return Heard(0.0, f"{verifier.name}: no word: it did not answer within {timeout_s:g} s")
-    if task.cancelled():
-        return Heard(0.0, f"{verifier.name}: no word: it was cancelled from within")
-    if (error := task.exception()) is not None:
-        return Heard(0.0, f"{verifier.name}: no word: it raised {type(error).__name__}: {_first_line(error)}")
-    return hear(verifier.name, reliability, task.result())
+        await asyncio.wait({check.ended}, timeout=timeout_s)
+    except asyncio.CancelledError:
+        if check.give_up():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({check.ended}, timeout=_GRACE_S)
+        raise
+    if not check.ended.done():
+        check.give_up()
+    elif check.ended.result().at - began <= timeout_s:
+        return _word(name, verifier, reliability, check.ended.result())
+    return Word(name, 0.0, f"{verifier.name}: no word: it did not answer within {timeout_s:g} s", hung=True)
 
 
-async def _checked(verifier: Verifier, query_text: str, attempt: Attempt) -> object:
-    check = verifier.check
-    try:
-        if inspect.iscoroutinefunction(check):
-            return await check(query_text, attempt.text, attempt.answer)
-        found = await _in_thread(lambda: check(query_text, attempt.text, attempt.answer))
-        return await found if inspect.isawaitable(found) else found
-    except SystemExit as left:  # in a task it would end the event loop
-        raise RuntimeError(f"SystemExit: {left}") from left
+def _word(name: str, verifier: Verifier, reliability: float, outcome: Outcome) -> Word:
+    error = outcome.error
+    if isinstance(error, asyncio.CancelledError):
+        return Word(name, 0.0, f"{verifier.name}: no word: it was cancelled from within")
+    if error is not None:
+        return Word(name, 0.0, f"{verifier.name}: no word: it raised {_shown(error)}")
+    heard = hear(verifier.name, reliability, outcome.found)
+    return Word(name, 0.0, "") if heard is None else Word(name, heard.log_odds, heard.reason)
 
 
-async def _in_thread(function: Callable[[], object | Awaitable[object]]) -> object:
-    """Call in a daemon thread: unlike those of ``asyncio.to_thread``, one that hangs never holds up the exit."""
-    loop = asyncio.get_running_loop()
-    result: asyncio.Future[object] = loop.create_future()
-    context = contextvars.copy_context()
-
-    def settle(value: object, error: BaseException | None) -> None:
-        if result.done():
-            return
-        if error is None:
-            result.set_result(value)
-        else:
-            result.set_exception(error)
-
-    def work() -> None:
-        value, error = None, None
-        try:
-            value = context.run(function)
-        except BaseException as raised:  # noqa: BLE001 - a stranger's code may raise anything, SystemExit included
-            error = RuntimeError(f"{type(raised).__name__}: {raised}") if _unsettable(raised) else raised
-        with suppress(RuntimeError):  # the loop was closed in the meantime: nobody waits any more
-            loop.call_soon_threadsafe(settle, value, error)
-
-    threading.Thread(target=work, name="curveroute-verifier", daemon=True).start()
-    return await result
-
-
-def _unsettable(error: BaseException) -> bool:
-    """Whether a future cannot carry an exception, or would end the event loop with it."""
-    return isinstance(error, StopIteration) or not isinstance(error, Exception)
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "")[:160]
-
-
-def _forget(task: asyncio.Future[object]) -> None:
-    """Look at what became of a check that was left behind, so that nobody complains that nobody did."""
-    if not task.cancelled():
-        task.exception()
+def _shown(error: BaseException) -> str:
+    line = next(iter(str(error).splitlines()), "")[:160]
+    return f"{type(error).__name__}: {line}"

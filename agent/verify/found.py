@@ -61,7 +61,7 @@ class Verifier(Protocol):
     def reliability(self) -> float: ...  # noqa: D102
 
     def check(self, query_text: str, answer_text: str, answer: str | None) -> Found | Awaitable[Found]:
-        """Whether the answer is right.
+        """Whether the answer is right; asked once, in a thread, and a coroutine on a loop of the verifier's own.
 
         Args:
             query_text: the user's words.
@@ -74,9 +74,9 @@ class Verifier(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class CallableVerifier:
-    """A plain function as a verifier; it may be a coroutine function."""
+    """A plain function as a verifier, called in a thread; a coroutine function runs on a loop of the verifier's own."""
 
     function: Check
     name: str

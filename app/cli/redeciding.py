@@ -40,6 +40,7 @@ async def decided_again(
     Raises:
         SetupError: what was given in the options cannot be had.
     """
+    from curveroute.agent.otherwise import untold_bounds
     from curveroute.agent.rethink import check_policy, rethink, why_not_rethought
 
     deciders: dict[tuple[str, RunSettings | None], Decider | str] = {}
@@ -60,7 +61,7 @@ async def decided_again(
         check_policy(options.policy, found.outlooker)
         terms, note = _terms(record, found.outlooker, options)
         done.append(await rethink(record, found.outlooker, terms, found.embedder))
-        for one in filter(None, (found.note, note)):
+        for one in filter(None, (found.note, note, untold_bounds(record, terms.max_cost_usd))):
             notes[one].append(record.run_id)
     return done, left, notes
 

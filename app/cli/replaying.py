@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from curveroute.cli.terminal import harmless
@@ -86,12 +87,10 @@ def _totals(done: Sequence[Rethought], left: Left) -> str:
         f"cost then {sums['was_usd']:.3e} USD; now {sums['now_usd']:.3e} USD: {sums['now_known_usd']:.3e} recorded, "
         f"{sums['now_expected_usd']:.3e} expected of {sums['not_recorded']} call(s) that were never made",
     ]
-    drifted = sum(not one.reproduced for one in done)
-    if drifted:
-        lines.append(
-            f"{drifted} of them would go otherwise today on their own terms too: the pool, the predictor or the rule "
-            "has changed since"
-        )
+    otherwise = Counter(one.otherwise for one in done if not one.reproduced)
+    lines += [
+        f"{count} of them would go otherwise today on their own terms too: {why}" for why, count in otherwise.items()
+    ]
     return "\n".join(lines)
 
 
@@ -117,6 +116,7 @@ def _account(done: Sequence[Rethought], left: Left, notes: Notes) -> JsonObject:
                 "run_id": one.record.run_id,
                 "changes": list(one.changes),
                 "reproduced": one.reproduced,
+                "otherwise": one.otherwise,
                 "notes": [note for note, about in notes.items() if one.record.run_id in about],
                 "was": _course_account(one.was),
                 "now": _course_account(one.now),

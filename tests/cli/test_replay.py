@@ -73,6 +73,10 @@ def test_a_run_is_decided_again_with_the_predictor_that_it_was_made_with(cli: Cl
     (other,) = replayed(cli, pool, "--predictor", "weak")["runs"]
     assert not other["reproduced"]
     assert other["now"]["asked"] == ["weak@256"]
+    told = "the predictor is another one than they were made with"
+    assert (own["otherwise"], other["otherwise"]) == ("", told)
+    shown = cli("runs", "replay", "--pool", pool, "--predictor", "weak").out
+    assert f"1 of them would go otherwise today on their own terms too: {told}" in shown
 
 
 def test_runs_of_one_pool_keep_their_predictors_apart(cli: Cli, pool: str) -> None:
@@ -118,6 +122,19 @@ def test_a_run_that_does_not_know_its_predictor_says_so(cli: Cli, pool: str, hom
     (one,) = replayed(cli, pool)["runs"]
     assert "not on record" in one["notes"][0]
     assert one["reproduced"]
+
+
+def test_a_cap_on_a_run_whose_bounds_are_not_known_is_told(cli: Cli, pool: str, home: Path) -> None:
+    ask(pool, None)
+    (known,) = replayed(cli, pool, "--max-cost", "0.01")["runs"]
+    with closing(sqlite3.connect(home / "data" / "ledger.sqlite")) as database, database:
+        ((kept,),) = database.execute("SELECT candidates FROM runs")
+        older = [{key: one[key] for key in one.keys() - {"input_bound", "output_limit"}} for one in json.loads(kept)]
+        database.execute("UPDATE runs SET candidates = ?", (json.dumps(older),))
+    (capped,) = replayed(cli, pool, "--max-cost", "0.01")["runs"]
+    (free,) = replayed(cli, pool)["runs"]
+    assert (known["notes"], free["notes"]) == ([], [])
+    assert "does not say how long conversation and form were" in capped["notes"][0]
 
 
 def test_a_runs_own_rule_is_followed_unless_another_is_given(cli: Cli, pool: str) -> None:

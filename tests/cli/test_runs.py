@@ -105,7 +105,7 @@ class TestReplay:
         assert (ran.status, ran.err) == (0, "")
         assert ran.out.startswith(f"{run_id[:12]}  same  (")
         assert "1 run(s) decided again: 1 same, 0 changed" in ran.out
-        assert "has changed since" not in ran.out
+        assert "would go otherwise" not in ran.out
         assert len(models.asked) == asked
         assert len(cli("runs", "list").out.splitlines()) == 1
 

@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 
 THREAD: Any = {"configurable": {"thread_id": "1"}}
 QUESTION: Any = {"messages": [{"role": "user", "content": "2 + 2?"}]}
-YOUNGER = {"Query": {"form"}, "Attempt": {"tool_calls", "shape", "fault"}}  # fields that the first version had not
-YOUNGER_KEYS = ("approval", "allowed_usd", "refused")
+YOUNGER = {  # fields that the first version had not
+    "Query": {"form"},
+    "Attempt": {"tool_calls", "shape", "fault"},
+    "Estimate": {"input_bound", "output_limit"},
+}
+YOUNGER_KEYS = ("heard", "approval", "allowed_usd", "refused")
 
 
 def differing(call: Call) -> str:

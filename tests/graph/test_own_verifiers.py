@@ -9,11 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from curveroute.agent import review
 from curveroute.agent.ledger import Ledger
 from curveroute.agent.verify.checks import run_verifiers
 from curveroute.agent.verify.found import CallableVerifier
+from curveroute.graphs import STATE_TYPES, build
 from curveroute.router import Router
 
 if TYPE_CHECKING:
@@ -43,8 +46,8 @@ async def hangs(*_: Any) -> None:
 
 BROKEN = {
     "raises": (raises, "no word: it raised ZeroDivisionError: by zero"),
-    "leaves": (leaves, "no word: it raised RuntimeError: SystemExit: 3"),
-    "hangs": (hangs, "no word: it did not answer within 0.02 s"),
+    "leaves": (leaves, "no word: it raised SystemExit: 3"),
+    "hangs": (hangs, "no word: it did not answer within 0.5 s"),
     "nan": (lambda *_: math.nan, "no word"),
     "infinite": (lambda *_: math.inf, "no word"),
     "prose": (lambda *_: "looks right to me", "no word"),
@@ -54,7 +57,7 @@ BROKEN = {
 def broken(how: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Callable[..., Any], str]:
     """A verifier, and what is told of it; nobody waits long for the one that is never ready."""
     if how == "hangs":
-        monkeypatch.setattr(review, "run_verifiers", partial(run_verifiers, timeout_s=0.02))
+        monkeypatch.setattr(review, "run_verifiers", partial(run_verifiers, timeout_s=0.5))
     return BROKEN[how]
 
 
@@ -123,3 +126,52 @@ def test_one_that_breaks_where_every_call_but_one_fails_leaves_that_one(house: t
     route = run(house, raises, said=lambda call: "Answer: b" if call.arm.model == "b" else house.dead())
     assert route.answer == "Answer: b"
     assert route.reason
+
+
+def test_each_is_asked_once_about_each_answer(house: type[House]) -> None:
+    asked: list[str] = []
+    route = run(house, lambda query, text, answer: asked.append(text), tradeoff=0.0)
+    assert len(route.attempts) == len(MODELS)
+    assert sorted(asked) == sorted(one.text for one in route.attempts)
+
+
+def test_one_that_hangs_is_asked_about_the_first_answers_alone(
+    house: type[House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def hang(query: str, text: str, answer: str | None) -> None:
+        asked.append(text)
+        await hangs()
+
+    monkeypatch.setattr(review, "run_verifiers", partial(run_verifiers, timeout_s=0.5))
+    route = run(house, hang, tradeoff=0.0)
+    assert len(route.attempts) == len(MODELS)
+    assert asked == [route.attempts[0].text]
+    assert all("is not asked again in this run" in one.detail for one in verdicts(route)[1:])
+
+
+async def test_a_run_that_is_taken_up_again_asks_none_about_what_it_has_heard(house: type[House]) -> None:
+    asked: list[str] = []
+
+    def check(query: str, text: str, answer: str | None) -> bool:
+        asked.append(text)
+        return answer == "a"
+
+    chat = house.chat(lambda call: f"Answer: {call.arm.model}")
+    context = house.context(house.pool(MODELS, budgets=(16,)), chat, tradeoff=0.0, plan=False)
+    assert context.parts is not None
+    context = replace(context, parts=replace(context.parts, verifiers=(CallableVerifier(check, "own"),)))
+    saver = InMemorySaver(serde=JsonPlusSerializer(allowed_msgpack_modules=STATE_TYPES))
+    thread: Any = {"configurable": {"thread_id": "1"}}
+    question: Any = {"messages": [{"role": "user", "content": house.query}]}
+    graph: Any = build().compile(checkpointer=saver, interrupt_after=["verify"])
+    output = await graph.ainvoke(question, thread, context=context)
+    while graph.get_state(thread).next:
+        graph = build().compile(checkpointer=saver, interrupt_after=["verify"])
+        output = await graph.ainvoke(None, thread, context=context)
+    assert len(output["attempts"]) == len(MODELS)
+    assert sorted(asked) == sorted(one.text for one in output["attempts"].values())
+    assert output["answer"] == "Answer: a"
+    await graph.ainvoke(question, thread, context=context)
+    assert len(asked) == len(MODELS) + 1, "another question on the thread is another run"

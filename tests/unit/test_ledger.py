@@ -109,7 +109,7 @@ async def test_a_run_reads_back_as_it_was_written(ledger: Ledger) -> None:
         policy="learned",
     )
     plan = Plan((ARM, BIG), probe=True, criteria="a number", source="planner", reason="close")
-    candidates = (Estimate(ARM, 0.7, 0.1, 100, 41.5, 1e-5), Estimate(BIG, 0.9, 0.05, 100, 300.0, 1e-3))
+    candidates = (Estimate(ARM, 0.7, 0.1, 100, 41.5, 1e-5), Estimate(BIG, 0.9, 0.05, 100, 300.0, 1e-3, 0.5, 900, 4096))
     end = an_end(attempt, plan=plan, candidates=candidates)
 
     await ledger.start_run(a_start())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from curveroute.agent.errors import SettingError
+from curveroute.agent.errors import CapTooSmall, SettingError
 from curveroute.agent.ledger import Ledger, RunSettings
 from curveroute.agent.propose import Outlooker
 from curveroute.agent.rethink import Rethought, Terms, check_policy, own_terms, rethink, why_not_rethought
@@ -122,6 +122,16 @@ async def test_a_cap_that_holds_nothing_is_no_error_but_a_finding(
     assert change.startswith("would not begin: the cap leaves")
 
 
+async def test_a_run_that_never_began_is_the_same_when_it_would_not_begin_today(
+    house: type[House], pool: Pool, ledger: Ledger
+) -> None:
+    with pytest.raises(CapTooSmall):
+        await recorded(house, pool, ledger, max_cost_usd=1e-9)
+    (listed,) = ledger.runs()
+    found = await again(ledger.run(listed.run_id), pool)
+    assert (found.reproduced, found.changes) == (True, ())
+
+
 async def test_planner_and_judge_are_heard_as_they_spoke(house: type[House], ledger: Ledger) -> None:
     def answer(call: Any) -> Any:
         if call.schema is None:
@@ -151,7 +161,9 @@ async def test_a_run_that_would_go_otherwise_on_its_own_terms_too_says_so(
 ) -> None:
     record = await recorded(house, pool, ledger, tradeoff=0.9)
     dearer = house.pool({name: (low, high, 100 * price) for name, (low, high, price) in MODELS.items()})
-    assert not (await again(record, dearer)).reproduced, "the unit of cost is another one"
+    found = await again(record, dearer)
+    assert not found.reproduced, "the unit of cost is another one"
+    assert found.otherwise == "the pool's prices have changed since"
 
 
 async def test_a_runs_own_terms_are_those_that_it_was_decided_on(
@@ -169,6 +181,9 @@ async def test_a_run_that_would_end_otherwise_says_how(house: type[House], pool:
     found = await again(replace(record, status="best_so_far"), pool)
     assert found.changes == (f"ends accepted instead of best_so_far: {record.reason}",)
     assert not found.reproduced
+    assert found.otherwise == ("why is not known: the ledger keeps neither the pool's file nor the version of the rule")
+    older = await again(replace(record, status="best_so_far", settings=None), pool)
+    assert older.otherwise.startswith("why is not known: rule, promise and predictor are not on record")
 
 
 async def test_nothing_is_written(house: type[House], pool: Pool, ledger: Ledger) -> None:
