@@ -178,7 +178,7 @@ def _word(words: Words, code: int) -> str | None:
 
 def _read(whole: str, kind: QueryKind, *, cut: bool) -> tuple[str | None, Answered]:
     """The answer in a text, as it was written, and what is seen of it at a query of that kind."""
-    answer = extract_answer(whole)
+    answer = extract_answer(whole, kind)
     return answer, read_form(_NOBODY, whole, answer, "length" if cut else "stop", None, kind)
 
 

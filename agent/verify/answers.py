@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
+from curveroute.agent.verify.code_block import Program, is_code, program_in
 from curveroute.agent.verify.spelling import (
     FENCE,
     JSON_LIMIT,
@@ -21,6 +22,7 @@ from curveroute.agent.verify.spelling import (
     as_value,
     claims_nothing,
     embedded_json,
+    is_value,
     normalise,
     numbers_in,
     same,
@@ -51,9 +53,10 @@ _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _MARKER = re.compile(
     r"(?:final\s+answer|answer|result)\**\s*(?:(?:is|are|would\s+be|=)\s*:?|:)[ \t]*\**[ \t]*|####[ \t]*", re.IGNORECASE
 )
-_BARE_MARKER = re.compile(r"[\s*#]*(?:(?:the\s+)?(?:final\s+)?answer(?:\s+is)?|result)?[\s*:#]*", re.IGNORECASE)
+_BARE_MARKER = re.compile(r"[\s*#]*(?:(?:the\s+)?(?:final\s+)?answer(?:\s+is)?|result|output)?[\s*:#]*", re.IGNORECASE)
 _BOXED = re.compile(r"\\boxed\s*\{")
 _SENTENCE_END = re.compile(r"(?<!\b[A-Z])(?<!\b[A-Z][a-z])[.!?]\s+(?=[A-Z*])")
+_FENCE_LINE = re.compile(r"```(?:[\w+#.-]+[ \t]*(?=\n))?")
 _REASON = re.compile(r",?\s+(?:because|since)\s.*$", re.IGNORECASE)
 _COPULA = re.compile(r"\s(?:is|are|was|were|equals|gives|would be|will be)(?::\s*|\s+)(?:equal to\s+)?", re.IGNORECASE)
 _CHATTER = re.compile(
@@ -68,8 +71,16 @@ _DERIVES = re.compile(
 _VERDICT = re.compile(r"^(yes|no|true|false)(?:[.!]?$|(?<=[so]),\s|[.;:!]\s|\s+[-–—]\s)", re.IGNORECASE)
 _ENDING_TIME = re.compile(r"\b(?:at|by|is)\s+(\d{1,2}:\d{2}(?:\s*[ap]\.?m\.?)?)$", re.IGNORECASE)
 _ASKS: tuple[tuple[QueryKind, re.Pattern[str]], ...] = (
-    ("json", re.compile(r"\bjson\b", re.IGNORECASE)),
     ("choice", re.compile(r"(?:^|\s)\(?A[).:]\s.*?(?:^|\s)\(?B[).:]\s", re.DOTALL)),
+    (
+        "text",
+        re.compile(
+            r"\b(?:write|implement|create|give me|complete)\b[^.?!\n]{0,60}\b(?:functions?|programs?|scripts?|class"
+            r"|methods?|query|regex|code|python|java|javascript)\b",
+            re.IGNORECASE,
+        ),
+    ),
+    ("json", re.compile(r"\bjson\b", re.IGNORECASE)),
     (
         "yesno",
         re.compile(
@@ -109,23 +120,42 @@ _ASKS: tuple[tuple[QueryKind, re.Pattern[str]], ...] = (
 )
 
 
-def extract_answer(text: str) -> str | None:
+def extract_answer(text: str, kind: QueryKind = "text") -> str | None:
     r"""The final answer in a model's text, or ``None`` when it claims nothing.
 
     Marked answers ("Answer: X", "the answer is X", ``\boxed{X}``, "#### X") win, the last one first; then JSON; then
-    what a short text, its first sentence (of a plain statement) or its last line (of a derivation) claims.
+    what a short text, its first sentence (of a plain statement) or its last line (of a derivation) claims. A program
+    is claimed in a fence, and nothing that stands in it is an answer.
+
+    Args:
+        text: the model's.
+        kind: of the query. Where that is a number, say, the words around a program are what answers it.
     """
     body = _THINKING.sub("", text).strip()
-    if not body:
-        return None
-    if as_json(body) is not None:
-        return body
+    if not body or as_json(body) is not None:
+        return body or None
+    program = program_in(body)
+    if program is None:
+        return _in_words(body)
+    return (_beside(program) if kind == "text" else _in_words(program.around)) or program.claim
+
+
+def _in_words(body: str) -> str | None:
     marked = marked_answer(body)
     if marked is not None:
         return marked
-    fenced = [block.strip() for block in FENCE.findall(body) if block.strip()]
-    embedded = embedded_json(fenced[-1] if fenced else body)
+    blocks = [block.strip() for block in FENCE.findall(body) if block.strip()]
+    embedded = embedded_json(blocks[-1] if blocks else body)
     return embedded if embedded is not None else _from_lines(body)
+
+
+def _beside(program: Program) -> str | None:
+    """What is claimed below a program in its place: a marked answer, or the value that a mere calculation comes to."""
+    marked = marked_answer(program.below)
+    if marked is not None or not program.calculates or not program.below.strip():
+        return marked
+    claim = _from_lines(program.below)
+    return claim if claim is not None and is_value(spell(claim)) else None
 
 
 def marked_answer(text: str) -> str | None:
@@ -168,6 +198,8 @@ def well_formed(text: str, answer: str | None, kind: QueryKind) -> bool:
     norm = normalise(answer) if answer is not None else ""
     if answer is None or not norm or looks_refused(text):
         return False
+    if is_code(answer):
+        return kind == "text"
     formed = {
         "choice": re.fullmatch(r"[a-j]", norm) is not None,
         "number": bool(numbers_in(norm)) or as_value(norm) is not None,
@@ -208,10 +240,12 @@ def _first_sentence(line: str) -> str:
 
 
 def _from_lines(body: str) -> str | None:
-    lines = [" ".join(line.split()) for line in body.replace("```", "\n").splitlines()]
+    lines = [" ".join(line.split()) for line in _FENCE_LINE.sub("\n", body).splitlines()]
     lines = [line for line in lines if line and not _BARE_MARKER.fullmatch(line)]
     spoken = [line for line in lines if any(map(str.isalnum, line)) and not _CHATTER.match(line)]
     lines = spoken or lines[-1:]
+    if not lines:
+        return None
     if all(_OPENER.fullmatch(line) and line.endswith(":") for line in lines):
         return None  # it announces an answer, and none comes
     stated = _listed(lines) or _opening(lines)

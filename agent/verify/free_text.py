@@ -21,7 +21,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from curveroute.agent.verify.linkage import linked
-from curveroute.agent.verify.spelling import as_json, claims_nothing, close, is_value, numbers_in, same, spell
+from curveroute.agent.verify.spelling import (
+    as_json,
+    claims_nothing,
+    close,
+    is_code,
+    is_value,
+    numbers_in,
+    same,
+    spell,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,9 +91,10 @@ _OPPOSITES = [
 
 
 def is_free_text(answer: str) -> bool:
-    """Whether an answer is long prose that no spelling can compare: seven words or more, no JSON, not one number."""
+    """Whether an answer is prose that no spelling can compare: seven words or more, no JSON, no code, no number."""
     spelled = spell(answer)
-    return len(spelled.split()) >= LONG_WORDS and as_json(spelled) is None and not claims_nothing(answer)
+    prose = len(spelled.split()) >= LONG_WORDS and not is_code(spelled) and as_json(spelled) is None
+    return prose and not claims_nothing(answer)
 
 
 def may_agree(one: str, other: str) -> bool:

@@ -13,6 +13,7 @@ import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from curveroute.agent.verify.code_block import is_code, spell_code
 from curveroute.agent.verify.quantity import (
     NUMBER,
     RELATIVE_TOLERANCE,
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FENCE", "JSON_LIMIT", "NUMBER", "REFUSAL", "RELATIVE_TOLERANCE", "as_json", "as_number", "as_value",
-    "claims_nothing", "close", "embedded_json", "is_value", "normalise", "numbers_in", "parse_json", "same", "spell",
-    "strip_marks",
+    "claims_nothing", "close", "embedded_json", "is_code", "is_value", "normalise", "numbers_in", "parse_json",
+    "same", "spell", "strip_marks",
 ]  # fmt: skip
 
 JSON_LIMIT = 20_000
@@ -207,6 +208,8 @@ def _settled(answer: str, once: Callable[[str], str]) -> str:
 
 
 def _spell_once(answer: str, *, units: bool) -> str:
+    if is_code(answer):
+        return spell_code(answer)
     value = as_json(answer)
     if value is not None:
         return json.dumps(_canonical(value), sort_keys=True, ensure_ascii=True)
@@ -220,6 +223,8 @@ def _spell_once(answer: str, *, units: bool) -> str:
 
 
 def _empty_words(spelling: str) -> bool:
+    if is_code(spelling):
+        return False
     return not spelling or bool(REFUSAL.search(spelling)) or bool(_BOILERPLATE.fullmatch(spelling))
 
 
