@@ -19,7 +19,7 @@ from curveroute.agent.escalate import affordable_tokens
 from curveroute.agent.ledger.events import CANCELLED, note_id
 from curveroute.agent.pool.pool import form_tokens, images_in, input_tokens_bound, input_tokens_prior
 from curveroute.agent.types import Arm, Attempt, AttemptId, Form, Message, Query, Role, Usage
-from curveroute.agent.verify.answers import extract_answer, query_kind
+from curveroute.agent.verify.answers import claim_of, query_kind
 from curveroute.agent.verify.form import in_form
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def _made(pool: Pool, ask: Ask, reply: Reply, query_text: str) -> Attempt:
         role=ask.role,
         arm=ask.arm,
         text=reply.text,
-        answer=extract_answer(reply.text, query_kind(query_text)),
+        answer=claim_of(reply.text, query_kind(query_text)),
         usage=reply.usage,
         cost_usd=pool.cost_usd(ask.arm.model, reply.usage),
         finish_reason=reply.finish_reason,

@@ -92,8 +92,8 @@ def is_answer(attempt: Attempt) -> bool:
 def best_attempt(attempts: Sequence[Attempt]) -> Attempt | None:
     """The answer that the jury gives: of the highest verdict the one that judge and verifiers spoke for most.
 
-    Of equals the one that was expected to be best; of such the later arm's, which was chosen knowing the earlier; of one
-    arm's answers the first.
+    Of equals the one that was expected to be best; of such the later arm's, which was chosen knowing the earlier; of
+    one arm's answers the first.
     """
     answers = [attempt for attempt in attempts if is_answer(attempt) and attempt.error is None]
     arms = [attempt.arm for attempt in answers]

@@ -31,13 +31,15 @@ from curveroute.agent.verify.spelling import (
 )
 
 __all__ = [
-    "QueryKind", "as_value", "claims_nothing", "echoes", "extract_answer", "looks_refused", "marked_answer",
+    "QueryKind", "as_value", "claim_of", "claims_nothing", "echoes", "extract_answer", "looks_refused", "marked_answer",
     "normalise", "query_kind", "same", "spell", "well_formed",
 ]  # fmt: skip
 
-QueryKind: TypeAlias = Literal["choice", "number", "json", "yesno", "list", "text"]
+QueryKind: TypeAlias = Literal["choice", "number", "json", "yesno", "list", "text", "prose"]
 
 _SHORT_WORDS = 12
+_PROSE_WORDS = 7
+_LONG_WORDS = 40
 _CHAT_WORDS = 8
 _LIST_WORDS = 4
 _LIST_LINES = 12
@@ -56,6 +58,9 @@ _MARKER = re.compile(
 _BARE_MARKER = re.compile(r"[\s*#]*(?:(?:the\s+)?(?:final\s+)?answer(?:\s+is)?|result|output)?[\s*:#]*", re.IGNORECASE)
 _BOXED = re.compile(r"\\boxed\s*\{")
 _SENTENCE_END = re.compile(r"(?<!\b[A-Z])(?<!\b[A-Z][a-z])[.!?]\s+(?=[A-Z*])")
+_ANSWER_LINE = re.compile(r"^[\s*#>_]*(?:the\s+)?(?:final\s+)?answer[\s*_]*:[\s*_]*", re.IGNORECASE | re.MULTILINE)
+_ORDER = r"(?:\A|[.?!:,;\n]\s*|\b(?:you|please|and|then)\s+)(?:please\s+|briefly\s+)?"  # where an imperative begins
+_FEW_WORDS = r"[^.?!\n]*\b(?:one|two|three|four|five|[1-5]) words?\b"
 _FENCE_LINE = re.compile(r"```(?:[\w+#.-]+[ \t]*(?=\n))?")
 _REASON = re.compile(r",?\s+(?:because|since)\s.*$", re.IGNORECASE)
 _COPULA = re.compile(r"\s(?:is|are|was|were|equals|gives|would be|will be)(?::\s*|\s+)(?:equal to\s+)?", re.IGNORECASE)
@@ -66,7 +71,9 @@ _CHATTER = re.compile(
 )
 _OPENER = re.compile(r"^(?:sure|certainly|of course|okay|ok|here|great|yes[,!] (?:here|i can))\b.*", re.IGNORECASE)
 _DERIVES = re.compile(
-    r"=|\b(?:so|therefore|thus|hence|totals?|step|first|then|finally|let|need to|calculate|find|solve)\b", re.IGNORECASE
+    r"=|(?:^|[.,;:]\s*)so\b|\b(?:therefore|thus|hence|totals?|step|first|then|finally|let|need to|calculate|find"
+    r"|solve)\b",
+    re.IGNORECASE,
 )
 _VERDICT = re.compile(r"^(yes|no|true|false)(?:[.!]?$|(?<=[so]),\s|[.;:!]\s|\s+[-–—]\s)", re.IGNORECASE)
 _ENDING_TIME = re.compile(r"\b(?:at|by|is)\s+(\d{1,2}:\d{2}(?:\s*[ap]\.?m\.?)?)$", re.IGNORECASE)
@@ -77,6 +84,16 @@ _ASKS: tuple[tuple[QueryKind, re.Pattern[str]], ...] = (
         re.compile(
             r"\b(?:write|implement|create|give me|complete)\b[^.?!\n]{0,60}\b(?:functions?|programs?|scripts?|class"
             r"|methods?|query|regex|code|python|java|javascript)\b",
+            re.IGNORECASE,
+        ),
+    ),
+    (
+        "prose",
+        re.compile(
+            rf"{_ORDER}(?!{_FEW_WORDS})(?:(?:explain|describe|summari[sz]e|discuss|paraphrase|elaborate|outline|argue)\b"
+            r"|(?:write|draft|compose|tell)\b[^.?!\n]{0,40}\b(?:poem|haiku|song|essay|story|joke|e-?mail|letter(?! of)"
+            r"|message|note|paragraph|summary|article|review|speech|report|description|explanation)\b)"
+            r"|(?:\A|[.?!:\n])\s*(?:why\b|how (?:do|does|did|can|could|should)\b)",
             re.IGNORECASE,
         ),
     ),
@@ -137,7 +154,34 @@ def extract_answer(text: str, kind: QueryKind = "text") -> str | None:
     program = program_in(body)
     if program is None:
         return _in_words(body)
-    return (_beside(program) if kind == "text" else _in_words(program.around)) or program.claim
+    return (_beside(program) if kind in {"text", "prose"} else _in_words(program.around)) or program.claim
+
+
+def claim_of(text: str, kind: QueryKind = "text") -> str | None:
+    """What a model's text claims: its final answer, or all of it where it is prose; ``None`` when it claims nothing.
+
+    Prose is asked for ("Explain", "Write a letter"), or it comes in reply to a query of no particular form, and states
+    nothing short. A line "Answer:" begins it, where there is one.
+
+    Args:
+        text: the model's.
+        kind: of the query.
+    """
+    answer = extract_answer(text, kind)
+    if kind not in {"text", "prose"} or (answer is not None and (is_code(answer) or as_json(answer) is not None)):
+        return answer
+    body = _THINKING.sub("", text).strip()
+    if answer is not None and kind == "text" and (marked_answer(body) is not None or not _trails_off(body, answer)):
+        return answer
+    whole = body[max((mark.end() for mark in _ANSWER_LINE.finditer(body)), default=0) :].strip() or body
+    announced = all(_OPENER.fullmatch(line) and line.endswith(":") for line in whole.splitlines())
+    return whole if len(whole.split()) >= _PROSE_WORDS and not announced else answer
+
+
+def _trails_off(body: str, answer: str) -> bool:
+    """Whether a long text was read as a sentence that is only its last words."""
+    wordy = len(body.split()) >= _LONG_WORDS and len(answer.split()) >= _LIST_WORDS
+    return wordy and NUMBER.search(answer) is None and strip_marks(body).endswith(answer)
 
 
 def _in_words(body: str) -> str | None:
@@ -199,7 +243,7 @@ def well_formed(text: str, answer: str | None, kind: QueryKind) -> bool:
     if answer is None or not norm or looks_refused(text):
         return False
     if is_code(answer):
-        return kind == "text"
+        return kind in {"text", "prose"}
     formed = {
         "choice": re.fullmatch(r"[a-j]", norm) is not None,
         "number": bool(numbers_in(norm)) or as_value(norm) is not None,
@@ -276,7 +320,7 @@ def _opening(lines: list[str]) -> str | None:
         return verdict[1]
     lines = [line for line in lines if not _OPENER.fullmatch(line)]
     first = _first_sentence(lines[0]) if lines else ""
-    alone = not lines or (len(lines) == 1 and strip_marks(first) == strip_marks(lines[0]))
+    alone = not lines or (len(lines) == 1 and len(_SENTENCE_END.split(lines[0])) == 1 and _COPULA.search(first) is None)
     if alone or any(map(_DERIVES.search, lines)):
         return None
     claim = _claim(first)
