@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from curveroute.agent.verify.code_block import is_code, spell_code
+from curveroute.agent.verify.formula import as_formula
 from curveroute.agent.verify.quantity import (
     NUMBER,
     RELATIVE_TOLERANCE,
@@ -42,16 +43,24 @@ FENCE = re.compile(r"```[\w+-]*\n?(.*?)(?:```|\Z)", re.DOTALL)
 _VULGAR = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])")
 _FRAC = re.compile(r"\\[dt]?frac\s*\{\s*(-?\d+)\s*\}\s*\{\s*(\d+)\s*\}")
 _TIME = re.compile(r"^(\d{1,2}):(\d{2})(:\d{2})?\s*([ap])?\.?\s*(?:m\.?)?$", re.ASCII)
+_HOUR = re.compile(r"^(1[0-2]|0?[1-9])\s*([ap])\.?m\.?$", re.ASCII)
 _OPTION = re.compile(r"^(?:option\s+|choice\s+)?\(?([a-j])(?:\)?|[).:](?:\s.*)?|\)[.:]?\s.*)$", re.DOTALL)
 _SECOND_OPTION = re.compile(r"(?:\s|,)\(?[b-j][).:](?:\s|$)")
-_ARTICLES = re.compile(r"^(?:(?:the|an|a)\s+)+(?=\S)")
-_DROPPED = re.compile(r"[\"“”`*_#!?;:(){}\[\]\\$]|(?<!\d)\.|\.(?!\d)|['’]")
+_ARTICLES = re.compile(r"^(?:the\s+(?=\S)|an?\s+(?=\w{2}))+")
+_DROPPED = re.compile(r"(?<![a-z])#|[\"“”`*_!?;:(){}\[\]\\$]|(?<!\d)\.|\.(?!\d)|['’]")
 _COMMA = re.compile(r"\s*,[\s,]*")
+_NEGATIVE = re.compile(r"-\d")
 _SMALL_NUMBERS = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
     "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
 )  # fmt: skip
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _SMALL = {word: str(value) for value, word in enumerate(_SMALL_NUMBERS)}
+_SMALL |= {ten: str(10 * value) for value, ten in enumerate(_TENS, 2)}
+_SMALL |= {
+    f"{ten} {_SMALL_NUMBERS[one]}": str(10 * value + one) for value, ten in enumerate(_TENS, 2) for one in range(1, 10)
+}
+_LISTED = 3
 REFUSAL = re.compile(
     r"\b(?:i am|im) (?:so |very |really )?(?:sorry|unable|not (?:able|sure|certain))\b|^sorry\b"
     r"|\bi (?:cannot|cant|can not|could not|couldnt|do not know|dont know|wont|will not be able)\b|\bas an ai\b"
@@ -212,14 +221,17 @@ def _spell_once(answer: str, *, units: bool) -> str:
         return spell_code(answer)
     value = as_json(answer)
     if value is not None:
-        return json.dumps(_canonical(value), sort_keys=True, ensure_ascii=True)
+        value = _canonical(value)
+        if isinstance(value, list) and len(value) >= _LISTED and all(type(one) is int for one in value):
+            return ", ".join(map(str, value))  # a list of numbers, whatever brackets it has; two may be an interval
+        return json.dumps(value, sort_keys=True, ensure_ascii=True)
     text = _FRAC.sub(r"\1/\2", unicodedata.normalize("NFKC", _VULGAR.sub(" ", answer)))
     text = strip_marks(text).casefold().replace("−", "-").replace("⁄", "/")
     exact = as_fraction(text) or _as_time(text) or as_number(text, units=units)
     if exact is not None:
         return exact
     option = None if _SECOND_OPTION.search(text) else _OPTION.match(text)
-    return option[1] if option else _plain(text)
+    return option[1] if option else as_formula(text) or _plain(text)
 
 
 def _empty_words(spelling: str) -> bool:
@@ -249,7 +261,8 @@ def _close_numbers(x: float, y: float) -> bool:
 
 def _plain(text: str) -> str:
     text = _DROPPED.sub("", re.sub(r"(?<=\w)-(?=[^\W\d])", " ", text))
-    text = _COMMA.sub(", ", " ".join(text.split())).strip(" ,-")
+    text = _COMMA.sub(", ", " ".join(text.split())).strip(" ,")
+    text = text.rstrip(" ,-") if _NEGATIVE.match(text) else text.strip(" ,-")
     text = _ARTICLES.sub("", text)
     return _SMALL.get(text, text)
 
@@ -263,7 +276,8 @@ def _canonical(value: object) -> object:
 
 
 def _as_time(text: str) -> str | None:
-    match = _TIME.match(text)
+    whole = _HOUR.match(text)
+    match = _TIME.match(f"{whole[1]}:00 {whole[2]}m" if whole else text)
     if not match:
         return None
     hour = int(match[1])
