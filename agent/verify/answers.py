@@ -12,11 +12,11 @@ from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from curveroute.agent.verify.code_block import Program, is_code, program_in
+from curveroute.agent.verify.refusal import declines
 from curveroute.agent.verify.spelling import (
     FENCE,
     JSON_LIMIT,
     NUMBER,
-    REFUSAL,
     as_json,
     as_number,
     as_value,
@@ -44,7 +44,6 @@ _CHAT_WORDS = 8
 _LIST_WORDS = 4
 _LIST_LINES = 12
 _BOX_LIMIT = 500
-_REFUSAL_WINDOW = 160
 _QUERY_WINDOW = 1500
 
 _ECHO_WORDS = 4
@@ -52,10 +51,19 @@ _ECHO_SHARE = 0.7
 
 _WORD = re.compile(r"\w+")
 _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
+_TOKEN = re.compile(r"<\|\w{2,30}\|>|</?s>|<(?:eos|end_of_turn)>|\[/?INST\]")
+_PLACEHOLDER = re.compile(
+    r"</?\s*(?:(?:the|your)\s+)?(?:final\s+)?answer(?:\s+here)?\s*>"
+    r"|\[\s*(?:(?:the|your|insert)\s+)*(?:final\s+answer|answer\s+here)\s*\](?!\()",
+    re.IGNORECASE,
+)
 _MARKER = re.compile(
     r"(?:final\s+answer|answer|result)\**\s*(?:(?:is|are|would\s+be|=)\s*:?|:)[ \t]*\**[ \t]*|####[ \t]*", re.IGNORECASE
 )
-_BARE_MARKER = re.compile(r"[\s*#]*(?:(?:the\s+)?(?:final\s+)?answer(?:\s+is)?|result|output)?[\s*:#]*", re.IGNORECASE)
+_BARE_MARKER = re.compile(
+    r"[\s*#]*(?:(?:(?:therefore|thus|hence|so),?\s+)?(?:the\s+)?(?:final\s+)?answer(?:\s+is)?|result|output)?[\s*:#]*",
+    re.IGNORECASE,
+)
 _BOXED = re.compile(r"\\boxed\s*\{")
 _SENTENCE_END = re.compile(r"(?<!\b[A-Z])(?<!\b[A-Z][a-z])[.!?]\s+(?=[A-Z*])")
 _ANSWER_LINE = re.compile(r"^[\s*#>_]*(?:the\s+)?(?:final\s+)?answer[\s*_]*:[\s*_]*", re.IGNORECASE | re.MULTILINE)
@@ -148,13 +156,18 @@ def extract_answer(text: str, kind: QueryKind = "text") -> str | None:
         text: the model's.
         kind: of the query. Where that is a number, say, the words around a program are what answers it.
     """
-    body = _THINKING.sub("", text).strip()
+    body = _body(text)
     if not body or as_json(body) is not None:
         return body or None
     program = program_in(body)
     if program is None:
         return _in_words(body)
     return (_beside(program) if kind in {"text", "prose"} else _in_words(program.around)) or program.claim
+
+
+def _body(text: str) -> str:
+    """What a model said, without its thoughts, the tokens of its template, and the marks that stand for an answer."""
+    return _PLACEHOLDER.sub(" ", _TOKEN.sub("", _THINKING.sub("", text))).strip()
 
 
 def claim_of(text: str, kind: QueryKind = "text") -> str | None:
@@ -170,7 +183,7 @@ def claim_of(text: str, kind: QueryKind = "text") -> str | None:
     answer = extract_answer(text, kind)
     if kind not in {"text", "prose"} or (answer is not None and (is_code(answer) or as_json(answer) is not None)):
         return answer
-    body = _THINKING.sub("", text).strip()
+    body = _body(text)
     if answer is not None and kind == "text" and (marked_answer(body) is not None or not _trails_off(body, answer)):
         return answer
     whole = body[max((mark.end() for mark in _ANSWER_LINE.finditer(body)), default=0) :].strip() or body
@@ -204,6 +217,7 @@ def _beside(program: Program) -> str | None:
 
 def marked_answer(text: str) -> str | None:
     """The last answer in a text that is marked as one and not empty."""
+    text = _PLACEHOLDER.sub(" ", text)
     marks = [(match.start(), match.end(), _after_marker) for match in _MARKER.finditer(text)]
     marks += [(match.start(), match.end(), _balanced) for match in _BOXED.finditer(text)]
     marks.sort(key=lambda mark: mark[0], reverse=True)
@@ -212,10 +226,7 @@ def marked_answer(text: str) -> str | None:
 
 def looks_refused(text: str) -> bool:
     """Whether the text opens with a refusal, an excuse or boilerplate instead of an answer."""
-    if marked_answer(text) is not None:
-        return False
-    plain = re.sub(r"['’.!]", "", text.strip().casefold())[:_REFUSAL_WINDOW]
-    return REFUSAL.search(plain) is not None
+    return marked_answer(text) is None and declines(text)
 
 
 def echoes(query_text: str, answer: str) -> bool:

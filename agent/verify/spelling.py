@@ -25,17 +25,19 @@ from curveroute.agent.verify.quantity import (
     numbers_in,
     read_quantity,
 )
+from curveroute.agent.verify.refusal import says_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 __all__ = [
-    "FENCE", "JSON_LIMIT", "NUMBER", "REFUSAL", "RELATIVE_TOLERANCE", "as_json", "as_number", "as_value",
-    "claims_nothing", "close", "embedded_json", "is_code", "is_value", "normalise", "numbers_in", "parse_json",
-    "same", "spell", "strip_marks",
+    "FENCE", "JSON_LIMIT", "NUMBER", "RELATIVE_TOLERANCE", "as_json", "as_number", "as_value",
+    "claims_nothing", "close", "embedded_json", "is_code", "is_value", "is_void", "normalise", "numbers_in",
+    "parse_json", "same", "spell", "strip_marks",
 ]  # fmt: skip
 
 JSON_LIMIT = 20_000
+_ANSWER_KEYS = frozenset({"answer", "final_answer", "result", "response", "output"})
 _MAX_ROUNDS = 8
 _DEEPEST = 64
 
@@ -61,24 +63,6 @@ _SMALL |= {
     f"{ten} {_SMALL_NUMBERS[one]}": str(10 * value + one) for value, ten in enumerate(_TENS, 2) for one in range(1, 10)
 }
 _LISTED = 3
-REFUSAL = re.compile(
-    r"\b(?:i am|im) (?:so |very |really )?(?:sorry|unable|not (?:able|sure|certain))\b|^sorry\b"
-    r"|\bi (?:cannot|cant|can not|could not|couldnt|do not know|dont know|wont|will not be able)\b|\bas an ai\b"
-    r"|\b(?:cannot|cant) (?:answer|provide|determine|assist|help|be (?:determined|answered))\b"
-    r"|\bnot enough information\b|^(?:n/a|idk|unknown|no answer|none given|no idea|answer|final answer|error|null)$"
-)
-
-
-_BOILERPLATE = re.compile(
-    r"(?:(?:sure|certainly|of course|okay|ok|great)[,!. ]*)?(?:(?:here is|heres|here are|below is|this is|see)"
-    r"(?: (?:the|my|your|a))?(?: (?:final|correct|complete|full|requested))?"
-    r"(?: (?:answer|solution|result|response|explanation|list|code|output|above|below))(?: you asked for)?|here you go)"
-    r"|sure|certainly|of course|(?:i )?hope (?:this|that|it) (?:helps|is helpful)\b.*|let me know\b.*|feel free to\b.*"
-    r"|(?:is there anything else|please let me know|if you have any)\b.*|it depends"
-    r"|(?:could|can|would) you (?:please )?(?:provide|share|give|clarify|specify|rephrase|send)\b.*"
-    r"|please (?:provide|share|give|clarify|specify|rephrase|send|enter|ask)\b.*"
-    r"|(?:my |your |insert |put )*answer(?: goes)? here|todo|tbd|placeholder|undefined|nan|not (?:applicable|specified)"
-)
 _TRUTH = {"yes": True, "true": True, "no": False, "false": False}
 
 
@@ -186,6 +170,11 @@ def _shallow(value: object) -> bool:
     return False
 
 
+def is_void(value: object) -> bool:
+    """Whether a JSON value is an object that gives no answer: an empty one, or one whose answer is null or empty."""
+    return isinstance(value, dict) and value.keys() <= _ANSWER_KEYS and all(one in (None, "") for one in value.values())
+
+
 def _inside(value: object) -> Iterable[object]:
     if isinstance(value, dict):
         return value.values()
@@ -237,7 +226,7 @@ def _spell_once(answer: str, *, units: bool) -> str:
 def _empty_words(spelling: str) -> bool:
     if is_code(spelling):
         return False
-    return not spelling or bool(REFUSAL.search(spelling)) or bool(_BOILERPLATE.fullmatch(spelling))
+    return says_nothing(spelling)
 
 
 def _equal(one: object, other: object) -> bool:
