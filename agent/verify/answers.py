@@ -221,7 +221,8 @@ def marked_answer(text: str) -> str | None:
     marks = [(match.start(), match.end(), _after_marker) for match in _MARKER.finditer(text)]
     marks += [(match.start(), match.end(), _balanced) for match in _BOXED.finditer(text)]
     marks.sort(key=lambda mark: mark[0], reverse=True)
-    return next((answer for _, end, read in marks if (answer := read(text[end : end + JSON_LIMIT]))), None)
+    found = (read(text[end : end + JSON_LIMIT]) for _, end, read in marks)
+    return next((answer for answer in found if answer and not _BARE_MARKER.fullmatch(answer)), None)
 
 
 def looks_refused(text: str) -> bool:

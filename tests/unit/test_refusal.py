@@ -28,7 +28,8 @@ NOTHING = [
     "Internal server error", "Error: rate limit exceeded", "502 Bad Gateway", "<|im_end|>", "<|endoftext|>", "</s>",
     "{}", '{"answer": null}', '{"answer": ""}', "Answer: <final answer>", "Answer: <answer>",
     "Answer: [your answer here]", "Therefore, the final answer is:\n<final answer>",
-    "Let's think step by step", "The answer is not known.",
+    "Let's think step by step",
+    "The answer is not known.",
     "[object Object]", "I'm here to help!", "How may I assist you?", "That's a great question!", "Answer: ...",
 ]  # fmt: skip
 ANSWERS = {
