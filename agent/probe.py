@@ -19,7 +19,7 @@ from curveroute.agent.escalate import affordable_tokens
 from curveroute.agent.ledger.events import CANCELLED, note_id
 from curveroute.agent.pool.pool import form_tokens, images_in, input_tokens_bound, input_tokens_prior
 from curveroute.agent.types import Arm, Attempt, AttemptId, Form, Message, Query, Role, Usage
-from curveroute.agent.verify.answers import extract_answer
+from curveroute.agent.verify.answers import claim_of, query_kind
 from curveroute.agent.verify.form import in_form
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ async def _ask(
         if keep is not None:
             await asyncio.shield(keep((_cancelled(pool, ask, bounds, purse.sent),)))
         raise
-    made = _made(pool, ask, reply)
+    made = _made(pool, ask, reply, query_text)
     return (*_lost(pool, ask, bounds, reply.lost_tries), made)
 
 
@@ -203,13 +203,13 @@ class _Purse:
         return True
 
 
-def _made(pool: Pool, ask: Ask, reply: Reply) -> Attempt:
+def _made(pool: Pool, ask: Ask, reply: Reply, query_text: str) -> Attempt:
     return Attempt(
         attempt_id=ask.attempt_id,
         role=ask.role,
         arm=ask.arm,
         text=reply.text,
-        answer=extract_answer(reply.text),
+        answer=claim_of(reply.text, query_kind(query_text)),
         usage=reply.usage,
         cost_usd=pool.cost_usd(ask.arm.model, reply.usage),
         finish_reason=reply.finish_reason,

@@ -92,9 +92,10 @@ def is_answer(attempt: Attempt) -> bool:
 
 
 def best_attempt(attempts: Sequence[Attempt]) -> Attempt | None:
-    """The answer that the jury gives: of the highest verdict the one that was expected to be best.
+    """The answer that the jury gives: of the highest verdict the one that judge and verifiers spoke for most.
 
-    Of equals the later arm's, which was chosen knowing the earlier; of one arm's answers the first.
+    Of equals the one that was expected to be best; of such the later arm's, which was chosen knowing the earlier; of
+    one arm's answers the first.
     """
     answers = [attempt for attempt in attempts if is_answer(attempt) and attempt.error is None]
     arms = [attempt.arm for attempt in answers]
@@ -159,12 +160,13 @@ def next_turn(
     return Turn(decided(step, arms, situation, chosen, flips), asks)
 
 
-def _standing(attempt: Attempt) -> tuple[float, float]:
-    """The jury's probability of an answer, before it was calibrated, and what was expected of it."""
+def _standing(attempt: Attempt) -> tuple[float, float, float]:
+    """The jury's probability of an answer, before it was calibrated, what was said of it, and what was expected."""
     if attempt.verdict is None:
-        return -1.0, -math.inf
+        return -1.0, 0.0, -math.inf
     signals = dict(attempt.verdict.signals)
-    return signals.get("jury", attempt.verdict.score), signals.get("prior", -math.inf)
+    jury = signals.get("jury", attempt.verdict.score)
+    return jury, signals.get("judged", 0.0), signals.get("prior", -math.inf)
 
 
 def _heard(outlooker: Outlooker, inquiry: Inquiry, answers: Sequence[Attempt]) -> Hearing | None:

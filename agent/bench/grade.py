@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from curveroute.agent.bench.tasks import FAMILIES, Task, gym_dataset
 from curveroute.agent.errors import TableError
-from curveroute.agent.verify.answers import extract_answer, marked_answer
+from curveroute.agent.verify.answers import claim_of, extract_answer, marked_answer, query_kind
 from curveroute.agent.verify.spelling import as_value, close, normalise, numbers_in, parse_json, same, strip_marks
 
 if TYPE_CHECKING:
@@ -46,13 +46,14 @@ def grade(task: Task, text: str) -> Graded:
     grader = _GRADERS.get(task.grader)
     if grader is None:
         raise TableError(f"{task.query_id}: no grader {task.grader!r}; use one of {', '.join(_GRADERS)}")
-    answer = extract_answer(text)
+    kind = query_kind(task.query)
+    answer, claim = extract_answer(text, kind), claim_of(text, kind)
     if not text.strip():
         return Graded(None, 0.0)
     quality = grader(task, answer or "", text)
     if not math.isfinite(quality) or quality <= CONSOLATION:
-        return Graded(answer, 0.0)
-    return Graded(answer, min(quality, 1.0))
+        return Graded(claim, 0.0)
+    return Graded(claim, min(quality, 1.0))
 
 
 def _accepted(task: Task) -> tuple[str, ...]:

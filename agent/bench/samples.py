@@ -14,7 +14,7 @@ import numpy as np
 
 from curveroute.agent.bench.claims import free_texts, one_partition
 from curveroute.agent.types import Arm, ModelId
-from curveroute.agent.verify.answers import echoes, extract_answer, query_kind
+from curveroute.agent.verify.answers import claim_of, echoes, extract_answer, query_kind
 from curveroute.agent.verify.seen import log_odds
 from curveroute.agent.verify.signals import read_form
 
@@ -163,7 +163,7 @@ def _said(columns: Columns) -> tuple[Codes, tuple[str, ...], Mask]:
     for form, answer, text, cut in different.tolist():
         whole = None if texts is None else _word(texts, text)
         whole = _word(columns.answer, answer) if whole is None else whole
-        read.append(_read(whole or "", names[form], cut=bool(cut)))
+        read.append(_read(whole or "", names[form], cut=bool(cut), answered=answer >= 0))
     words = tuple(sorted({one.answer for _, one in read} - {""}))
     place = {word: code for code, word in enumerate(words)}
     codes = np.array([place.get(one.answer, -1) for _, one in read], dtype=np.int32)[inverse.ravel()]
@@ -176,9 +176,12 @@ def _word(words: Words, code: int) -> str | None:
     return words.values[code] if code >= 0 else None
 
 
-def _read(whole: str, kind: QueryKind, *, cut: bool) -> tuple[str | None, Answered]:
-    """The answer in a text, as it was written, and what is seen of it at a query of that kind."""
-    answer = extract_answer(whole)
+def _read(whole: str, kind: QueryKind, *, cut: bool, answered: bool) -> tuple[str | None, Answered]:
+    """The answer in a text, as it was written, and what is seen of it at a query of that kind.
+
+    A text of which it was recorded that it gives no answer claims nothing by being prose.
+    """
+    answer = claim_of(whole, kind) if answered else extract_answer(whole, kind)
     return answer, read_form(_NOBODY, whole, answer, "length" if cut else "stop", None, kind)
 
 

@@ -11,16 +11,18 @@ import re
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
+from curveroute.agent.verify.code_block import Program, is_code, program_in
+from curveroute.agent.verify.refusal import declines
 from curveroute.agent.verify.spelling import (
     FENCE,
     JSON_LIMIT,
     NUMBER,
-    REFUSAL,
     as_json,
     as_number,
     as_value,
     claims_nothing,
     embedded_json,
+    is_value,
     normalise,
     numbers_in,
     same,
@@ -29,18 +31,19 @@ from curveroute.agent.verify.spelling import (
 )
 
 __all__ = [
-    "QueryKind", "as_value", "claims_nothing", "echoes", "extract_answer", "looks_refused", "marked_answer",
+    "QueryKind", "as_value", "claim_of", "claims_nothing", "echoes", "extract_answer", "looks_refused", "marked_answer",
     "normalise", "query_kind", "same", "spell", "well_formed",
 ]  # fmt: skip
 
-QueryKind: TypeAlias = Literal["choice", "number", "json", "yesno", "list", "text"]
+QueryKind: TypeAlias = Literal["choice", "number", "json", "yesno", "list", "text", "prose"]
 
 _SHORT_WORDS = 12
+_PROSE_WORDS = 7
+_LONG_WORDS = 40
 _CHAT_WORDS = 8
 _LIST_WORDS = 4
 _LIST_LINES = 12
 _BOX_LIMIT = 500
-_REFUSAL_WINDOW = 160
 _QUERY_WINDOW = 1500
 
 _ECHO_WORDS = 4
@@ -48,12 +51,25 @@ _ECHO_SHARE = 0.7
 
 _WORD = re.compile(r"\w+")
 _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
+_TOKEN = re.compile(r"<\|\w{2,30}\|>|</?s>|<(?:eos|end_of_turn)>|\[/?INST\]")
+_PLACEHOLDER = re.compile(
+    r"</?\s*(?:(?:the|your)\s+)?(?:final\s+)?answer(?:\s+here)?\s*>"
+    r"|\[\s*(?:(?:the|your|insert)\s+)*(?:final\s+answer|answer\s+here)\s*\](?!\()",
+    re.IGNORECASE,
+)
 _MARKER = re.compile(
     r"(?:final\s+answer|answer|result)\**\s*(?:(?:is|are|would\s+be|=)\s*:?|:)[ \t]*\**[ \t]*|####[ \t]*", re.IGNORECASE
 )
-_BARE_MARKER = re.compile(r"[\s*#]*(?:(?:the\s+)?(?:final\s+)?answer(?:\s+is)?|result)?[\s*:#]*", re.IGNORECASE)
+_BARE_MARKER = re.compile(
+    r"[\s*#]*(?:(?:(?:therefore|thus|hence|so),?\s+)?(?:the\s+)?(?:final\s+)?answer(?:\s+is)?|result|output)?[\s*:#]*",
+    re.IGNORECASE,
+)
 _BOXED = re.compile(r"\\boxed\s*\{")
 _SENTENCE_END = re.compile(r"(?<!\b[A-Z])(?<!\b[A-Z][a-z])[.!?]\s+(?=[A-Z*])")
+_ANSWER_LINE = re.compile(r"^[\s*#>_]*(?:the\s+)?(?:final\s+)?answer[\s*_]*:[\s*_]*", re.IGNORECASE | re.MULTILINE)
+_ORDER = r"(?:\A|[.?!:,;\n]\s*|\b(?:you|please|and|then)\s+)(?:please\s+|briefly\s+)?"  # where an imperative begins
+_FEW_WORDS = r"[^.?!\n]*\b(?:one|two|three|four|five|[1-5]) words?\b"
+_FENCE_LINE = re.compile(r"```(?:[\w+#.-]+[ \t]*(?=\n))?")
 _REASON = re.compile(r",?\s+(?:because|since)\s.*$", re.IGNORECASE)
 _COPULA = re.compile(r"\s(?:is|are|was|were|equals|gives|would be|will be)(?::\s*|\s+)(?:equal to\s+)?", re.IGNORECASE)
 _CHATTER = re.compile(
@@ -63,13 +79,33 @@ _CHATTER = re.compile(
 )
 _OPENER = re.compile(r"^(?:sure|certainly|of course|okay|ok|here|great|yes[,!] (?:here|i can))\b.*", re.IGNORECASE)
 _DERIVES = re.compile(
-    r"=|\b(?:so|therefore|thus|hence|totals?|step|first|then|finally|let|need to|calculate|find|solve)\b", re.IGNORECASE
+    r"=|(?:^|[.,;:]\s*)so\b|\b(?:therefore|thus|hence|totals?|step|first|then|finally|let|need to|calculate|find"
+    r"|solve)\b",
+    re.IGNORECASE,
 )
 _VERDICT = re.compile(r"^(yes|no|true|false)(?:[.!]?$|(?<=[so]),\s|[.;:!]\s|\s+[-–—]\s)", re.IGNORECASE)
 _ENDING_TIME = re.compile(r"\b(?:at|by|is)\s+(\d{1,2}:\d{2}(?:\s*[ap]\.?m\.?)?)$", re.IGNORECASE)
 _ASKS: tuple[tuple[QueryKind, re.Pattern[str]], ...] = (
-    ("json", re.compile(r"\bjson\b", re.IGNORECASE)),
     ("choice", re.compile(r"(?:^|\s)\(?A[).:]\s.*?(?:^|\s)\(?B[).:]\s", re.DOTALL)),
+    (
+        "text",
+        re.compile(
+            r"\b(?:write|implement|create|give me|complete)\b[^.?!\n]{0,60}\b(?:functions?|programs?|scripts?|class"
+            r"|methods?|query|regex|code|python|java|javascript)\b",
+            re.IGNORECASE,
+        ),
+    ),
+    (
+        "prose",
+        re.compile(
+            rf"{_ORDER}(?!{_FEW_WORDS})(?:(?:explain|describe|summari[sz]e|discuss|paraphrase|elaborate|outline|argue)\b"
+            r"|(?:write|draft|compose|tell)\b[^.?!\n]{0,40}\b(?:poem|haiku|song|essay|story|joke|e-?mail|letter(?! of)"
+            r"|message|note|paragraph|summary|article|review|speech|report|description|explanation)\b)"
+            r"|(?:\A|[.?!:\n])\s*(?:why\b|how (?:do|does|did|can|could|should)\b)",
+            re.IGNORECASE,
+        ),
+    ),
+    ("json", re.compile(r"\bjson\b", re.IGNORECASE)),
     (
         "yesno",
         re.compile(
@@ -109,39 +145,89 @@ _ASKS: tuple[tuple[QueryKind, re.Pattern[str]], ...] = (
 )
 
 
-def extract_answer(text: str) -> str | None:
+def extract_answer(text: str, kind: QueryKind = "text") -> str | None:
     r"""The final answer in a model's text, or ``None`` when it claims nothing.
 
     Marked answers ("Answer: X", "the answer is X", ``\boxed{X}``, "#### X") win, the last one first; then JSON; then
-    what a short text, its first sentence (of a plain statement) or its last line (of a derivation) claims.
+    what a short text, its first sentence (of a plain statement) or its last line (of a derivation) claims. A program
+    is claimed in a fence, and nothing that stands in it is an answer.
+
+    Args:
+        text: the model's.
+        kind: of the query. Where that is a number, say, the words around a program are what answers it.
     """
-    body = _THINKING.sub("", text).strip()
-    if not body:
-        return None
-    if as_json(body) is not None:
-        return body
+    body = _body(text)
+    if not body or as_json(body) is not None:
+        return body or None
+    program = program_in(body)
+    if program is None:
+        return _in_words(body)
+    return (_beside(program) if kind in {"text", "prose"} else _in_words(program.around)) or program.claim
+
+
+def _body(text: str) -> str:
+    """What a model said, without its thoughts, the tokens of its template, and the marks that stand for an answer."""
+    return _PLACEHOLDER.sub(" ", _TOKEN.sub("", _THINKING.sub("", text))).strip()
+
+
+def claim_of(text: str, kind: QueryKind = "text") -> str | None:
+    """What a model's text claims: its final answer, or all of it where it is prose; ``None`` when it claims nothing.
+
+    Prose is asked for ("Explain", "Write a letter"), or it comes in reply to a query of no particular form, and states
+    nothing short. A line "Answer:" begins it, where there is one.
+
+    Args:
+        text: the model's.
+        kind: of the query.
+    """
+    answer = extract_answer(text, kind)
+    if kind not in {"text", "prose"} or (answer is not None and (is_code(answer) or as_json(answer) is not None)):
+        return answer
+    body = _body(text)
+    if answer is not None and kind == "text" and (marked_answer(body) is not None or not _trails_off(body, answer)):
+        return answer
+    whole = body[max((mark.end() for mark in _ANSWER_LINE.finditer(body)), default=0) :].strip() or body
+    announced = all(_OPENER.fullmatch(line) and line.endswith(":") for line in whole.splitlines())
+    return whole if len(whole.split()) >= _PROSE_WORDS and not announced else answer
+
+
+def _trails_off(body: str, answer: str) -> bool:
+    """Whether a long text was read as a sentence that is only its last words."""
+    wordy = len(body.split()) >= _LONG_WORDS and len(answer.split()) >= _LIST_WORDS
+    return wordy and NUMBER.search(answer) is None and strip_marks(body).endswith(answer)
+
+
+def _in_words(body: str) -> str | None:
     marked = marked_answer(body)
     if marked is not None:
         return marked
-    fenced = [block.strip() for block in FENCE.findall(body) if block.strip()]
-    embedded = embedded_json(fenced[-1] if fenced else body)
+    blocks = [block.strip() for block in FENCE.findall(body) if block.strip()]
+    embedded = embedded_json(blocks[-1] if blocks else body)
     return embedded if embedded is not None else _from_lines(body)
+
+
+def _beside(program: Program) -> str | None:
+    """What is claimed below a program in its place: a marked answer, or the value that a mere calculation comes to."""
+    marked = marked_answer(program.below)
+    if marked is not None or not program.calculates or not program.below.strip():
+        return marked
+    claim = _from_lines(program.below)
+    return claim if claim is not None and is_value(spell(claim)) else None
 
 
 def marked_answer(text: str) -> str | None:
     """The last answer in a text that is marked as one and not empty."""
+    text = _PLACEHOLDER.sub(" ", text)
     marks = [(match.start(), match.end(), _after_marker) for match in _MARKER.finditer(text)]
     marks += [(match.start(), match.end(), _balanced) for match in _BOXED.finditer(text)]
     marks.sort(key=lambda mark: mark[0], reverse=True)
-    return next((answer for _, end, read in marks if (answer := read(text[end : end + JSON_LIMIT]))), None)
+    found = (read(text[end : end + JSON_LIMIT]) for _, end, read in marks)
+    return next((answer for answer in found if answer and not _BARE_MARKER.fullmatch(answer)), None)
 
 
 def looks_refused(text: str) -> bool:
     """Whether the text opens with a refusal, an excuse or boilerplate instead of an answer."""
-    if marked_answer(text) is not None:
-        return False
-    plain = re.sub(r"['’.!]", "", text.strip().casefold())[:_REFUSAL_WINDOW]
-    return REFUSAL.search(plain) is not None
+    return marked_answer(text) is None and declines(text)
 
 
 def echoes(query_text: str, answer: str) -> bool:
@@ -168,6 +254,8 @@ def well_formed(text: str, answer: str | None, kind: QueryKind) -> bool:
     norm = normalise(answer) if answer is not None else ""
     if answer is None or not norm or looks_refused(text):
         return False
+    if is_code(answer):
+        return kind in {"text", "prose"}
     formed = {
         "choice": re.fullmatch(r"[a-j]", norm) is not None,
         "number": bool(numbers_in(norm)) or as_value(norm) is not None,
@@ -208,10 +296,12 @@ def _first_sentence(line: str) -> str:
 
 
 def _from_lines(body: str) -> str | None:
-    lines = [" ".join(line.split()) for line in body.replace("```", "\n").splitlines()]
+    lines = [" ".join(line.split()) for line in _FENCE_LINE.sub("\n", body).splitlines()]
     lines = [line for line in lines if line and not _BARE_MARKER.fullmatch(line)]
     spoken = [line for line in lines if any(map(str.isalnum, line)) and not _CHATTER.match(line)]
     lines = spoken or lines[-1:]
+    if not lines:
+        return None
     if all(_OPENER.fullmatch(line) and line.endswith(":") for line in lines):
         return None  # it announces an answer, and none comes
     stated = _listed(lines) or _opening(lines)
@@ -242,7 +332,7 @@ def _opening(lines: list[str]) -> str | None:
         return verdict[1]
     lines = [line for line in lines if not _OPENER.fullmatch(line)]
     first = _first_sentence(lines[0]) if lines else ""
-    alone = not lines or (len(lines) == 1 and strip_marks(first) == strip_marks(lines[0]))
+    alone = not lines or (len(lines) == 1 and len(_SENTENCE_END.split(lines[0])) == 1 and _COPULA.search(first) is None)
     if alone or any(map(_DERIVES.search, lines)):
         return None
     claim = _claim(first)

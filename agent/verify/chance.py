@@ -12,7 +12,7 @@ from curveroute.agent.verify.answers import query_kind
 if TYPE_CHECKING:
     from curveroute.agent.verify.answers import QueryKind
 
-_CHANCES: dict[QueryKind, float] = {"yesno": 0.2, "number": 3.0, "json": 3.0, "list": 3.0, "text": 3.0}
+_CHANCES: dict[QueryKind, float] = {"yesno": 0.2, "number": 3.0, "json": 3.0, "list": 3.0, "text": 3.0, "prose": 3.0}
 _OPTION = re.compile(r"(?:^|\s)\(?([A-Z])[).:]\s")
 _FEWEST, _MOST = 3, 20
 

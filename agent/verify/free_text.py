@@ -7,6 +7,9 @@ on 25 pairs of paraphrases and 34 pairs of rivals, written by hand, at the thres
 paraphrases and 11 rivals (the highest 0.998: "moved from Lagos to Abuja", "from Abuja to Lagos"), with the rules 15
 and none. Of the pairs that the rules were not written on, 5 of 10 and 0 of 12. It errs towards keeping texts apart.
 
+Texts of more than sixty words agree only where they are spelled alike: two essays on one subject are near each other
+whatever they say of it.
+
 Pure. The partition does not depend on the order of the answers, and any two members of a group agree.
 """
 
@@ -21,7 +24,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from curveroute.agent.verify.linkage import linked
-from curveroute.agent.verify.spelling import as_json, claims_nothing, close, is_value, numbers_in, same, spell
+from curveroute.agent.verify.spelling import (
+    as_json,
+    claims_nothing,
+    close,
+    is_code,
+    is_value,
+    numbers_in,
+    same,
+    spell,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,12 +44,14 @@ if TYPE_CHECKING:
 
 PARAPHRASE_THRESHOLD = 0.85
 LONG_WORDS = 7
-_READ_WORDS = 400
+MOST_WORDS = 60  # of a text that vectors are asked about: of longer ones they tell the subject
 _DIGITS = 5
 _FRAME = 0.5
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _NEGATION = re.compile(
-    r"\b(?:not|no|never|none|nobody|nothing|neither|nor|without|cannot|hardly)\b|n['’]t\b", re.IGNORECASE
+    r"\b(?:not|no|never|none|nobody|nothing|neither|nor|without|cannot|hardly)\b|n['’]t\b"
+    r"|\b(?:is|are|was|were|do|does|did|has|have|had|wo|ca|could|would|should|must)nt\b",
+    re.IGNORECASE,
 )
 _NAME = re.compile(r"(?<![.!?:]\s)(?<!^)(?<![\"“(*])\b[A-Z][\w'’-]+")
 _NUMBER_WORDS = {
@@ -82,14 +96,15 @@ _OPPOSITES = [
 
 
 def is_free_text(answer: str) -> bool:
-    """Whether an answer is long prose that no spelling can compare: seven words or more, no JSON, not one number."""
+    """Whether an answer is prose whose meaning is compared: 7 to 60 words, no JSON, no code, and no number."""
     spelled = spell(answer)
-    return len(spelled.split()) >= LONG_WORDS and as_json(spelled) is None and not claims_nothing(answer)
+    prose = LONG_WORDS <= len(spelled.split()) <= MOST_WORDS and not is_code(spelled) and as_json(spelled) is None
+    return prose and not claims_nothing(answer)
 
 
 def may_agree(one: str, other: str) -> bool:
     """Whether nothing that two texts name sets them apart; symmetric. What is left is for their vectors to say."""
-    one, other = sorted((_read(one), _read(other)))
+    one, other = sorted((" ".join(one.split()), " ".join(other.split())))
     said, told = _words(one), _words(other)
     if Counter(said) == Counter(told):
         return said == told
@@ -151,10 +166,6 @@ def _cosine(one: Vectors, other: Vectors) -> float:
     """Of two vectors; an embedder's last bits depend on what else it embeds at the same time, and are left out."""
     length = float(np.linalg.norm(one)) * float(np.linalg.norm(other))
     return round(float(np.dot(one, other)) / length, _DIGITS) if length > 0.0 else -1.0
-
-
-def _read(text: str) -> str:
-    return " ".join(text.split()[:_READ_WORDS])
 
 
 def _words(text: str) -> list[str]:

@@ -1,4 +1,8 @@
-"""A hearing: all answers of a run beside each other, and what the jury makes of them. Pure."""
+"""A hearing: all answers of a run beside each other, and what the jury makes of them.
+
+Who hears two answers agree has read what they claim; a verifier may have read or run all of them. Where one is clearly
+right and the other clearly wrong in its words, they are rivals, whatever they claim. Pure.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from curveroute.agent.verify.seen import Indices, Singles
 
 UNKNOWN_QUALITY = 0.5
+CLEAR_WORD = 1.0  # log-odds from which on a word for an answer and one against it say that they are not one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,8 +51,13 @@ class Hearing:
 
     @property
     def given(self) -> Attempt:
-        """The answer that would be given now."""
-        return self.attempts[int(given(self.odds, self.number, self.seen)[0])]
+        """The answer that would be given now: of those that make one claim, the one that was spoken for most."""
+        place = int(given(self.odds, self.number, self.seen)[0])
+        number = self.number[0]
+        claims = number[place] >= 0
+        alike = [other for other in range(number.size) if claims and number[other] == number[place]]
+        most = max(alike, key=lambda other: self.words[other], default=place)
+        return self.attempts[most if self.words[most] > self.words[place] else place]
 
     def score(self, place: int) -> float:
         """The probability that an answer is right, before calibration."""
@@ -78,8 +88,8 @@ def hear_answers(
         return None
     read = tuple(read_attempt(attempt, query_text) for attempt in sound)
     groups = groups_of_texts([one.answer for one in read], {}) if groups is None else groups
-    claim = [-1 if one is None else one for one in groups]
     moved = tuple(words.get(attempt.attempt_id, 0.0) for attempt in sound)
+    claim = _set_apart([-1 if one is None else one for one in groups], moved)
     seen = _seen(query_text, sound, read, claim, estimates)
     odds, number = jury.probabilities(seen)
     return Hearing(sound, read, seen, _moved(odds, number, moved), number, moved)
@@ -115,6 +125,15 @@ def _seen(
     )
 
 
+def _set_apart(claim: Sequence[int], words: Sequence[float]) -> list[int]:
+    """The claims, where answers that are clearly spoken against leave one that others are clearly spoken for."""
+    spoken = [(number, word) for number, word in zip(claim, words, strict=True) if number >= 0]
+    praised = {number for number, word in spoken if word >= CLEAR_WORD}
+    torn = praised & {number for number, word in spoken if word <= -CLEAR_WORD}
+    fresh = {number: max(claim) + 1 + place for place, number in enumerate(sorted(torn))}
+    return [fresh[one] if one in torn and word < 0.0 else one for one, word in zip(claim, words, strict=True)]
+
+
 def _row(values: Iterable[bool]) -> Singles:
     return np.array([[float(value) for value in values]], dtype=np.float32)
 
@@ -122,7 +141,8 @@ def _row(values: Iterable[bool]) -> Singles:
 def _moved(odds: Singles, number: Indices, words: Sequence[float]) -> Singles:
     """The probabilities after verifiers and judge have spoken: each claim's odds times what was said of its answers.
 
-    A claim is judged once, however many answers make it: by the mean of the words that were said of them.
+    A claim is judged once, however many answers make it: by the mean of the words that were said of them. Of words
+    that contradict each other clearly there are none in it, see ``_set_apart``.
     """
     if not any(words):
         return odds

@@ -2,7 +2,8 @@
 
 Whole numbers agree when they are equal, whatever their size. Others agree within a relative tolerance of 1e-6, or when
 one is the other one rounded to three significant digits or more. A number without a unit agrees with the same number
-in any unit; units of a kind are converted; "50%" agrees with "50", and with "0.5" because that is a proper share.
+in any unit; units of a kind are converted; "50%" agrees with "50", and with "0.5" because that is a proper share. "$5k"
+is 5000 dollars, and "2x" is no number at all.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
-from curveroute.agent.verify.units import PERCENT, SCALES, Unit, alike, unit_of
+from curveroute.agent.verify.formula import CONSTANT, FUNCTION
+from curveroute.agent.verify.units import MONEY_SCALES, PERCENT, SCALES, SPACED, Unit, alike, unit_of
 
 RELATIVE_TOLERANCE = 1e-6
 _ABSOLUTE_TOLERANCE = 1e-9
@@ -28,7 +30,7 @@ _SIGNS = "$€£¥₹"
 _POWER = r"(?:[mck]m|m|in|ft)\^?[23]"
 _LEADING_NUMBER = re.compile(
     rf"^(?:about|approximately|around|exactly|~|≈|[a-z]\s*=|=)?\s*(-?)\s*(?:us(?=\$))?([{_SIGNS}]?)\s*(?=[-+]?\.?\d)"
-    rf"({NUMBER_BODY})(?:\s*({_POWER}|[%°]?\s*[^\W\d][^\d]*|[%°])?|\s*([%°{_SIGNS}].{{0,12}}))$",
+    rf"({NUMBER_BODY})(?:\s*({_POWER}|[%°]?\s*[a-z_μω][^\d]*|[%°])?|\s*([%°{_SIGNS}].{{0,12}}))$",
     re.ASCII | re.IGNORECASE,
 )
 _SCIENTIFIC = re.compile(
@@ -36,6 +38,9 @@ _SCIENTIFIC = re.compile(
 )
 _MIXED = re.compile(r"^([-+]?)(\d{1,9})\s+(\d{1,9})\s*/\s*(\d{1,9})$", re.ASCII)
 _FRACTION = re.compile(r"^(?:[a-z]\s*=\s*)?([-+]?\d{1,15})\s*/\s*(\d{1,15})$", re.ASCII)
+_SYMBOLS = re.compile(r"[^\W\d_]+")
+_VARIABLES = re.compile(r"[xyz]{2,3}")
+_OPERATION = re.compile(r"\s*[-+*^=<>]\s*[^\W\d_]{1,2}$|\(")
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([^\W\d_]+)", re.ASCII)
 _COMPOUND = re.compile(
     r"^\d+(?:\.\d+)?\s*[^\W\d_]+(?:(?:\s*,\s*|\s+)?(?:and\s+)?\d+(?:\.\d+)?\s*[^\W\d_]+){1,3}$", re.ASCII
@@ -97,6 +102,13 @@ def as_number(text: str, *, units: bool = False) -> str | None:
     written = match[3].replace(",", "").lstrip("+")
     if len(tail.split()) > _UNIT_WORDS or len(written) > _MAX_DIGITS:
         return None
+    glued = bool(tail) and text[match.end(3) : match.end(3) + 1] == tail[0]
+    if _is_symbolic(tail, glued=glued) and not match[2]:
+        return None
+    if (glued and tail == "k") or (match[2] and (match[4] or "") in MONEY_SCALES):
+        scale, tail = 10 ** MONEY_SCALES[match[4]], match[2]
+        value = Fraction(written) * scale * (-1 if match[1] else 1)
+        return _spelled(value, unit_of(tail) if units and tail else None)
     exact = Fraction(written if written[-1] != "." else written[:-1])
     scale, tail = _scale(tail) if not match[2] else (_scale(match[4] or "")[0], tail)
     return _spelled(-exact * scale if match[1] else exact * scale, unit_of(tail) if units else None)
@@ -116,6 +128,23 @@ def numbers_in(text: str) -> list[float]:
     """Every number written in a text, in order."""
     values = [float(found.replace(",", "")) for found in NUMBER.findall(text) if len(found) <= _MAX_DIGITS]
     return [value for value in values if math.isfinite(value)]
+
+
+def _is_symbolic(tail: str, *, glued: bool) -> bool:
+    """Whether what follows a number makes a formula of it: "2x", "3x + y", "2 sin x", "2π", and no unit."""
+    word = _SYMBOLS.match(tail)
+    if word is None:
+        return False
+    rest = tail[word.end() :]
+    named = CONSTANT.fullmatch(word[0]) or FUNCTION.fullmatch(word[0]) or (glued and FUNCTION.match(word[0]))
+    if named or _OPERATION.match(rest):
+        return unit_of(tail) is None
+    if len(word[0]) == 1 and rest.startswith("/"):
+        return unit_of(word[0]) is None
+    lone = len(word[0]) == 1 and not rest.strip()
+    if lone and word[0] != "k":
+        return unit_of(word[0]) is None or (glued and word[0] in SPACED)
+    return glued and _VARIABLES.fullmatch(tail) is not None
 
 
 def _scale(tail: str) -> tuple[int, str]:

@@ -16,6 +16,7 @@ from curveroute.agent.verify.answers import (
     spell,
     well_formed,
 )
+from curveroute.agent.verify.spelling import as_json, is_void
 
 if TYPE_CHECKING:
     from curveroute.agent.types import Arm, Attempt, FinishReason
@@ -78,7 +79,7 @@ def read_form(
     if finish == "length":  # what was said before the cut is a claim only where it was marked as one
         usable = usable and marked_answer(text) is not None
     if usable and answer is not None:
-        usable = not claims_nothing(answer)
+        usable = not claims_nothing(answer) and not is_void(as_json(answer))
     return Answered(
         arm=arm,
         answer=spell(answer) if usable and answer is not None else "",

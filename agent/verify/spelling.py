@@ -13,6 +13,8 @@ import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from curveroute.agent.verify.code_block import is_code, spell_code
+from curveroute.agent.verify.formula import as_formula
 from curveroute.agent.verify.quantity import (
     NUMBER,
     RELATIVE_TOLERANCE,
@@ -23,17 +25,19 @@ from curveroute.agent.verify.quantity import (
     numbers_in,
     read_quantity,
 )
+from curveroute.agent.verify.refusal import says_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 __all__ = [
-    "FENCE", "JSON_LIMIT", "NUMBER", "REFUSAL", "RELATIVE_TOLERANCE", "as_json", "as_number", "as_value",
-    "claims_nothing", "close", "embedded_json", "is_value", "normalise", "numbers_in", "parse_json", "same", "spell",
-    "strip_marks",
+    "FENCE", "JSON_LIMIT", "NUMBER", "RELATIVE_TOLERANCE", "as_json", "as_number", "as_value",
+    "claims_nothing", "close", "embedded_json", "is_code", "is_value", "is_void", "normalise", "numbers_in",
+    "parse_json", "same", "spell", "strip_marks",
 ]  # fmt: skip
 
 JSON_LIMIT = 20_000
+_ANSWER_KEYS = frozenset({"answer", "final_answer", "result", "response", "output"})
 _MAX_ROUNDS = 8
 _DEEPEST = 64
 
@@ -41,34 +45,24 @@ FENCE = re.compile(r"```[\w+-]*\n?(.*?)(?:```|\Z)", re.DOTALL)
 _VULGAR = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])")
 _FRAC = re.compile(r"\\[dt]?frac\s*\{\s*(-?\d+)\s*\}\s*\{\s*(\d+)\s*\}")
 _TIME = re.compile(r"^(\d{1,2}):(\d{2})(:\d{2})?\s*([ap])?\.?\s*(?:m\.?)?$", re.ASCII)
+_HOUR = re.compile(r"^(1[0-2]|0?[1-9])\s*([ap])\.?m\.?$", re.ASCII)
 _OPTION = re.compile(r"^(?:option\s+|choice\s+)?\(?([a-j])(?:\)?|[).:](?:\s.*)?|\)[.:]?\s.*)$", re.DOTALL)
 _SECOND_OPTION = re.compile(r"(?:\s|,)\(?[b-j][).:](?:\s|$)")
-_ARTICLES = re.compile(r"^(?:(?:the|an|a)\s+)+(?=\S)")
-_DROPPED = re.compile(r"[\"“”`*_#!?;:(){}\[\]\\$]|(?<!\d)\.|\.(?!\d)|['’]")
+_ARTICLES = re.compile(r"^(?:the\s+(?=\S)|an?\s+(?=\w{2}))+")
+_DROPPED = re.compile(r"(?<![a-z])#|[\"“”`*_!?;:(){}\[\]\\$]|(?<!\d)\.|\.(?!\d)|['’]")
 _COMMA = re.compile(r"\s*,[\s,]*")
+_NEGATIVE = re.compile(r"-\d")
 _SMALL_NUMBERS = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
     "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
 )  # fmt: skip
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _SMALL = {word: str(value) for value, word in enumerate(_SMALL_NUMBERS)}
-REFUSAL = re.compile(
-    r"\b(?:i am|im) (?:so |very |really )?(?:sorry|unable|not (?:able|sure|certain))\b|^sorry\b"
-    r"|\bi (?:cannot|cant|can not|could not|couldnt|do not know|dont know|wont|will not be able)\b|\bas an ai\b"
-    r"|\b(?:cannot|cant) (?:answer|provide|determine|assist|help|be (?:determined|answered))\b"
-    r"|\bnot enough information\b|^(?:n/a|idk|unknown|no answer|none given|no idea|answer|final answer|error|null)$"
-)
-
-
-_BOILERPLATE = re.compile(
-    r"(?:(?:sure|certainly|of course|okay|ok|great)[,!. ]*)?(?:(?:here is|heres|here are|below is|this is|see)"
-    r"(?: (?:the|my|your|a))?(?: (?:final|correct|complete|full|requested))?"
-    r"(?: (?:answer|solution|result|response|explanation|list|code|output|above|below))(?: you asked for)?|here you go)"
-    r"|sure|certainly|of course|(?:i )?hope (?:this|that|it) (?:helps|is helpful)\b.*|let me know\b.*|feel free to\b.*"
-    r"|(?:is there anything else|please let me know|if you have any)\b.*|it depends"
-    r"|(?:could|can|would) you (?:please )?(?:provide|share|give|clarify|specify|rephrase|send)\b.*"
-    r"|please (?:provide|share|give|clarify|specify|rephrase|send|enter|ask)\b.*"
-    r"|(?:my |your |insert |put )*answer(?: goes)? here|todo|tbd|placeholder|undefined|nan|not (?:applicable|specified)"
-)
+_SMALL |= {ten: str(10 * value) for value, ten in enumerate(_TENS, 2)}
+_SMALL |= {
+    f"{ten} {_SMALL_NUMBERS[one]}": str(10 * value + one) for value, ten in enumerate(_TENS, 2) for one in range(1, 10)
+}
+_LISTED = 3
 _TRUTH = {"yes": True, "true": True, "no": False, "false": False}
 
 
@@ -176,6 +170,11 @@ def _shallow(value: object) -> bool:
     return False
 
 
+def is_void(value: object) -> bool:
+    """Whether a JSON value is an object that gives no answer: an empty one, or one whose answer is null or empty."""
+    return isinstance(value, dict) and value.keys() <= _ANSWER_KEYS and all(one in (None, "") for one in value.values())
+
+
 def _inside(value: object) -> Iterable[object]:
     if isinstance(value, dict):
         return value.values()
@@ -207,20 +206,27 @@ def _settled(answer: str, once: Callable[[str], str]) -> str:
 
 
 def _spell_once(answer: str, *, units: bool) -> str:
+    if is_code(answer):
+        return spell_code(answer)
     value = as_json(answer)
     if value is not None:
-        return json.dumps(_canonical(value), sort_keys=True, ensure_ascii=True)
+        value = _canonical(value)
+        if isinstance(value, list) and len(value) >= _LISTED and all(type(one) is int for one in value):
+            return ", ".join(map(str, value))  # a list of numbers, whatever brackets it has; two may be an interval
+        return json.dumps(value, sort_keys=True, ensure_ascii=True)
     text = _FRAC.sub(r"\1/\2", unicodedata.normalize("NFKC", _VULGAR.sub(" ", answer)))
     text = strip_marks(text).casefold().replace("−", "-").replace("⁄", "/")
     exact = as_fraction(text) or _as_time(text) or as_number(text, units=units)
     if exact is not None:
         return exact
     option = None if _SECOND_OPTION.search(text) else _OPTION.match(text)
-    return option[1] if option else _plain(text)
+    return option[1] if option else as_formula(text) or _plain(text)
 
 
 def _empty_words(spelling: str) -> bool:
-    return not spelling or bool(REFUSAL.search(spelling)) or bool(_BOILERPLATE.fullmatch(spelling))
+    if is_code(spelling):
+        return False
+    return says_nothing(spelling)
 
 
 def _equal(one: object, other: object) -> bool:
@@ -244,7 +250,8 @@ def _close_numbers(x: float, y: float) -> bool:
 
 def _plain(text: str) -> str:
     text = _DROPPED.sub("", re.sub(r"(?<=\w)-(?=[^\W\d])", " ", text))
-    text = _COMMA.sub(", ", " ".join(text.split())).strip(" ,-")
+    text = _COMMA.sub(", ", " ".join(text.split())).strip(" ,")
+    text = text.rstrip(" ,-") if _NEGATIVE.match(text) else text.strip(" ,-")
     text = _ARTICLES.sub("", text)
     return _SMALL.get(text, text)
 
@@ -258,7 +265,8 @@ def _canonical(value: object) -> object:
 
 
 def _as_time(text: str) -> str | None:
-    match = _TIME.match(text)
+    whole = _HOUR.match(text)
+    match = _TIME.match(f"{whole[1]}:00 {whole[2]}m" if whole else text)
     if not match:
         return None
     hour = int(match[1])

@@ -13,6 +13,8 @@ from curveroute.agent.errors import AllArmsFailed, PredictorError
 from curveroute.agent.ledger import Ledger
 from curveroute.agent.predictor import Predictor
 from curveroute.agent.step import is_answer
+from curveroute.agent.verify.found import CallableVerifier
+from curveroute.router import Router
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,10 +25,10 @@ if TYPE_CHECKING:
     from curveroute.agent.chat.seam import Call
     from curveroute.agent.pool import Pool
     from curveroute.route import Route
-    from curveroute.router import Router
 
 SHORT = (16,)
 LISBON = "Answer: Lisbon"
+THREE = {"a": (0.5, 0.5, 0.1), "b": (0.6, 0.6, 0.1), "c": (0.6, 0.6, 0.1)}
 NO_ANSWERS = {
     "nothing": "",
     "blank": " \n\t",
@@ -226,3 +228,41 @@ class TestAPredictorThatDoesNotKnow:
             self.router(house, pool, chat, field, [0, 1], ledger).invoke(house.query)
         assert chat.calls == []
         assert ledger.verify().ok
+
+
+class TestPrograms:
+    """Two programs that differ have not agreed, and the one that passes its tests is given."""
+
+    GOOD, BAD = (f"```python\ndef add(a, b):\n    return a {sign} b\n```" for sign in "+-")
+    QUERY = "Write a Python function add(a, b) that adds two numbers."
+
+    @classmethod
+    def run(cls, house: type[House], answer: Callable[[Call], str], query: str = QUERY, *checks: Any) -> Route:
+        context = house.context(house.pool(THREE, SHORT), house.chat(answer), tradeoff=0.0)
+        verifiers = tuple(CallableVerifier(check, "tests") for check in checks)
+        parts = dataclasses.replace(context.parts, verifiers=verifiers)
+        return ended(Router(dataclasses.replace(context, parts=parts)).invoke(query))
+
+    def test_different_ones_do_not_agree(self, house: type[House]) -> None:
+        route = self.run(house, lambda call: self.GOOD if call.arm.model == "a" else self.BAD)
+        said = {one.arm.model: dict(one.verdict.signals) for one in route.attempts if one.verdict}
+        assert said["a"]["agree_other"] == 0
+        assert said["a"]["disagree_other"] == 2
+
+    @pytest.mark.parametrize("good", [{"a"}, {"b"}, {"c"}, {"a", "b"}])
+    def test_the_one_that_passes_is_given(self, house: type[House], good: set[str]) -> None:
+        def passes(query_text: str, answer_text: str, answer: str | None) -> bool:
+            return answer_text == self.GOOD
+
+        route = self.run(house, lambda call: self.GOOD if call.arm.model in good else self.BAD, self.QUERY, passes)
+        assert route.answer == self.GOOD
+
+    @pytest.mark.parametrize("good", ["a", "b", "c"])
+    def test_so_it_is_when_both_claim_the_same(self, house: type[House], good: str) -> None:
+        def passes(query_text: str, answer_text: str, answer: str | None) -> bool:
+            return answer_text.startswith("By")
+
+        def answer(call: Call) -> str:
+            return f"By design.\n{LISBON}" if call.arm.model == good else LISBON
+
+        assert self.run(house, answer, house.query, passes).model == good

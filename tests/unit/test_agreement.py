@@ -49,6 +49,15 @@ PIECES = [
     "e5",
     ".",
     "us$",
+    "us",
+    "µs",
+    "Ω",
+    "5k",
+    "2x",
+    "pm",
+    "BC",
+    "July",
+    "nm",
     "pounds",
 ]
 ANSWERS = st.one_of(

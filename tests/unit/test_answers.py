@@ -127,6 +127,7 @@ def test_json_agrees_by_value(value: dict[str, object]) -> None:
         ("The Second World War ended in 1945.", "1945"),
         ("- red\n- white\n- blue", "red, white, blue"),
         ("Sure! Here it is:\n\nThe capital is Lisbon, as far as I can tell.", "Lisbon, as far as I can tell"),
+        ("The capital is Nairobi.\n\nThe answer is:\n\nThe answer is:\n\nThe answer is:", "Nairobi"),
         ("", None),
         (" \n ", None),
     ],

@@ -15,7 +15,7 @@ from curveroute.agent.evals.calibrate import Answers, calibrate, one_of_each
 from curveroute.agent.step import best_attempt
 from curveroute.agent.types import Arm, Attempt, AttemptId, Estimate, ModelId, Usage
 from curveroute.agent.verify.answers import extract_answer
-from curveroute.agent.verify.hearing import hear_answers
+from curveroute.agent.verify.hearing import CLEAR_WORD, hear_answers
 from curveroute.agent.verify.jury import Jury
 from curveroute.agent.verify.review import review
 from curveroute.agent.verify.scale import Calibrator, Line
@@ -92,8 +92,10 @@ def test_on_a_flat_line_every_answer_that_stands_alone_scores_the_same(said: Any
     """However sure the jury is: that it is says nothing. In single precision it may say 1."""
     scale, expected = Calibrator({}, line), round(1.0 / (1.0 + math.exp(-line.intercept)), 9)
     claims = {one.answer for one in answered(said, scale) if jury(one) > 0.0}
+    words = [word for _, _, word in said]
+    rivals = len(claims) > 1 or (max(words) >= CLEAR_WORD and min(words) <= -CLEAR_WORD)
     for one in answered(said, scale):
-        if len(claims) == 1 and jury(one) > 0.0:
+        if not rivals and jury(one) > 0.0:
             assert score(one) == pytest.approx(expected, abs=1e-9)
 
 

@@ -112,7 +112,30 @@ class TestWords:
     def test_words_on_answers_that_agree_count_once_and_may_cancel(self) -> None:
         once, twice = heard(LISBON, AGAIN, a=1.0), heard(LISBON, AGAIN, a=1.0, b=1.0)
         assert twice.score(0) == twice.score(1) == once.score(0) == once.score(1) > heard(LISBON, AGAIN).score(0)
-        assert heard(LISBON, AGAIN, a=1.0, b=-1.0).score(0) == pytest.approx(heard(LISBON, AGAIN).score(0), abs=1e-6)
+        assert heard(LISBON, AGAIN, a=0.9, b=-0.9).score(0) == pytest.approx(heard(LISBON, AGAIN).score(0), abs=1e-6)
+
+    @PROPERTY
+    @given(st.floats(1.0, 6.0), st.floats(1.0, 6.0), st.permutations("abcd"), st.integers(1, 3))
+    def test_a_clear_word_for_one_and_against_another_makes_them_rivals(
+        self, praise: float, blame: float, names: list[str], wrong: int
+    ) -> None:
+        """Whatever they claim: tests run an answer, and who agrees with whom has only read it."""
+        attempts = [said(name, "Answer: Lisbon") for name in sorted(names)]
+        right, failed = names[0], names[1 : 1 + wrong]
+        hearing = heard(*attempts, **{right: praise}, **dict.fromkeys(failed, -blame))
+        assert hearing.given.attempt_id == right
+        scores = {one.attempt_id: hearing.score(place) for place, one in enumerate(hearing.attempts)}
+        assert all(scores[AttemptId(name)] < scores[AttemptId(right)] for name in failed)
+        np.testing.assert_allclose(hearing.odds.sum(), 1.0, rtol=1e-5)
+
+    @PROPERTY
+    @given(st.floats(-4, 4), st.floats(-4, 4), st.floats(0.1, 0.9))
+    def test_of_one_claim_the_answer_that_was_spoken_for_most_is_given(self, a: float, b: float, sure: float) -> None:
+        assert heard(LISBON, AGAIN, quality=sure, a=a, b=b).given.attempt_id == ("b" if b > a else "a")
+
+    def test_words_that_set_answers_apart_leave_the_silent_with_the_praised(self) -> None:
+        hearing = heard(LISBON, AGAIN, said("c", "Lisbon"), a=3.0, b=-3.0)
+        assert hearing.number[0].tolist() == [0, 1, 0]
 
     def test_a_verifier_that_says_the_same_of_every_answer_sets_no_claim_apart(self) -> None:
         before = heard(LISBON, AGAIN, PORTO)
