@@ -6,6 +6,7 @@ Each thing is told once, where it happened. What others wrote (answers, reasons)
 from __future__ import annotations
 
 import math
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     Counts = Mapping[AttemptId, tuple[int, int]]
 
 _LONGEST_ANSWER = 160
+_DIGITS = 3
 _NO_MORE_SAID = {"it would be asked", "it would stop"}
 
 
@@ -153,9 +155,14 @@ def _otherwise(flip: Flip) -> str:
 
 
 def _beyond(tradeoff: float, *, below: bool) -> str:
-    if tradeoff <= 0.0 or tradeoff >= 1.0:
-        return f"{tradeoff:.3g}"
-    return f"{tradeoff:.3g} or {'less' if below else 'more'}"
+    """A flip to three digits, rounded away from the run's tradeoff: what is told holds there, and beyond."""
+    digits = Context(prec=_DIGITS, rounding=ROUND_FLOOR if below else ROUND_CEILING)
+    at = float(digits.create_decimal(repr(tradeoff)))
+    if (at <= 0.0) if below else (at >= 1.0):
+        return f"{at:.3g}"
+    if at in {0.0, 1.0}:
+        return f"{'less' if below else 'more'} than {at:.3g}"
+    return f"{at:.3g} or {'less' if below else 'more'}"
 
 
 def _ended(route: Route) -> str:

@@ -138,10 +138,32 @@ def test_of_a_later_step_only_flips_nearer_than_those_before_are_told(capsys: py
 
 @pytest.mark.parametrize(
     ("tradeoff", "at", "told_as"),
-    [(0.5, (0.5, 0.5), "0.5 or less and of 0.5 or more"), (0.4, (0.0, 1.0), "0 and of 1"), (1.0, (1.0,), "1")],
+    [
+        (0.5, (0.5, 0.5), "0.5 or less and of 0.5 or more"),
+        (0.4, (0.0, 1.0), "0 and of 1"),
+        (1.0, (1.0,), "less than 1"),
+        (0.0, (0.0,), "more than 0"),
+    ],
 )
 def test_a_flip_at_the_tradeoff_itself_or_at_an_end_is_told_plainly(
     capsys: pytest.CaptureFixture[str], tradeoff: float, at: tuple[float, ...], told_as: str
 ) -> None:
     decision = Decision(1, (SMALL,), "first", flips=tuple(Flip(one, (BIG,)) for one in at))
     assert f"at a tradeoff of {told_as} it would ask big@64" in told(capsys, decision, tradeoff=tradeoff)
+
+
+@pytest.mark.parametrize(
+    ("at", "told_as"),
+    [
+        (0.03487, "0.0348 or less"),
+        (0.8421, "0.843 or more"),
+        (0.9996, "1"),
+        (0.5, "0.5 or more"),
+        (0.31, "0.31 or less"),
+    ],
+)
+def test_what_is_told_of_a_flip_holds_where_it_is_told(
+    capsys: pytest.CaptureFixture[str], at: float, told_as: str
+) -> None:
+    decision = Decision(1, (SMALL,), "first", flips=(Flip(at, (BIG,)),))
+    assert f"at a tradeoff of {told_as} it would ask big@64" in told(capsys, decision, tradeoff=0.4)
