@@ -128,7 +128,7 @@ def leads(survey: Survey, situation: Situation, failed: Set[str]) -> Mask:
 
 
 def choices(survey: Survey, situation: Situation, models: Indices | None) -> Indices:
-    """(L, 2) the candidates that every course would choose here: an arm, and one beside it; -1 for none.
+    """(2, L) the candidates that every course would choose here: an arm, and one beside it; -1 for none.
 
     Args:
         survey: what the courses say.
@@ -141,10 +141,10 @@ def choices(survey: Survey, situation: Situation, models: Indices | None) -> Ind
     able = (survey.fresh & fits[place]).take(stack.panel, axis=0)
     gain = survey.values[:, 1:] - survey.values[:, :1] if survey.heard else survey.values[:, 1:]
     slot = choose(np.where(able, gain - dear, np.nan), dear, must=situation.best is None)
-    found = np.full((slot.size, 2), -1)
-    found[:, 0] = np.where(slot < 0, -1, place[stack.panel, slot])
+    found = np.full((2, slot.size), -1)
+    found[0] = np.where(slot < 0, -1, place[stack.panel, slot])
     if models is not None:
-        found[:, 1] = np.where(slot < 0, -1, _partners(survey, situation, models, found[:, :1], gain, able))
+        found[1] = np.where(slot < 0, -1, _partners(survey, situation, models, found[0, :, None], gain, able))
     return found
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from curveroute.agent.advice import choices, leads
+from curveroute.agent.advice import advise, choices, leads
 from curveroute.agent.beside import joins, shortlist
 from curveroute.agent.escalate import asked, gain_of, partners_of, price_of
 from curveroute.agent.flips import Overtaking, overtaken
@@ -23,7 +23,7 @@ from curveroute.agent.flips import Overtaking, overtaken
 if TYPE_CHECKING:
     from collections.abc import Set
 
-    from curveroute.agent.advice import Survey
+    from curveroute.agent.advice import Advice, Survey
     from curveroute.agent.decide import Floats, Indices, Mask
     from curveroute.agent.escalate import Situation
 
@@ -31,7 +31,8 @@ Choice: TypeAlias = tuple[int, ...]
 Found: TypeAlias = tuple[float, Choice]
 
 HAIR = 1e-9
-_NOBODY, _NONE_SAYS = np.zeros(1, dtype=np.bool_), np.zeros((0, 2), dtype=np.intp)
+_NOBODY, _NONE_SAYS = np.zeros(1, dtype=np.bool_), np.zeros((2, 0), dtype=np.intp)
+_NOTHING = np.zeros(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +54,11 @@ class Elsewhere:
     failed: Set[str] = frozenset()
 
     @cached_property
-    def led(self) -> Mask:
-        """(L,) whether each course leads."""
-        return _NOBODY[:0] if self.survey is None else leads(self.survey, self.plain, self.failed)
+    def advice(self) -> Advice | None:
+        """What the run's own course says, where it leads."""
+        if self.survey is None or not self._leads[self._here]:
+            return None
+        return advise(self.survey, int(self.beside[self._here]), self.plain.quality.size)
 
     def partners(self, situation: Situation, first: int | None = None) -> tuple[int, ...]:
         """Who may be asked beside what a step chooses."""
@@ -74,7 +77,9 @@ class Elsewhere:
         """(L + 1,) where no course leads, or one that chooses otherwise."""
         arm, partner = (*own, -1, -1)[:2]
         other = ~self._leads
-        other[:-1] |= (self._learned[:, 0] != arm) | (self._learned[:, 1] != partner)
+        other[:-1] |= self._learned[0] != arm
+        if self.models is not None:
+            other[:-1] |= self._learned[1] != partner
         return other
 
     def _nearest(self, own: Choice, edges: Floats, other: Mask, *, up: bool) -> Found | None:
@@ -85,7 +90,7 @@ class Elsewhere:
         while place < other.size and other[place := place + int(other[place:].argmax())]:
             if led[place]:
                 return float(edges[place]), tuple(
-                    one for one in self._learned[here + step * place].tolist() if one >= 0
+                    one for one in self._learned[:, here + step * place].tolist() if one >= 0
                 )
             known, near, end = place == 0, float(edges[place]), place + _run(led[place:])
             if found := self._crossed(own, self.plain.tradeoff if known else near, float(edges[end]), known=known):
@@ -96,7 +101,9 @@ class Elsewhere:
     @cached_property
     def _leads(self) -> Mask:
         """(L + 1,) whether a course leads where it is the nearest; at a tradeoff of 1 none does."""
-        return np.concatenate((self.led[self.beside], _NOBODY))
+        if self.survey is None:
+            return _NOBODY
+        return np.concatenate((leads(self.survey, self.plain, self.failed)[self.beside], _NOBODY))
 
     @cached_property
     def _here(self) -> int:
@@ -108,20 +115,49 @@ class Elsewhere:
 
     @cached_property
     def _learned(self) -> Indices:
-        """(L, 2) what each course chooses."""
+        """(2, L) what each course chooses."""
         if self.survey is None:
             return _NONE_SAYS
-        return choices(self.survey, self.plain, self.models)[self.beside]
+        return choices(self.survey, self.plain, self.models)[:, self.beside]
 
     def _crossed(self, own: Choice, near: float, far: float, *, known: bool) -> Found | None:
         """Where the closed form first chooses otherwise, from near to far; ``known`` where it chooses own at near."""
         step = HAIR if far >= near else -HAIR
         if not known and (there := self._asked(_towards(near, step, far))) != own:
             return near, there
-        while near != far and (event := self._event(own, near, up=step > 0.0)) and (far - event.tradeoff) * step >= 0.0:
+        (gain, price), watched = self._lines, own[0] if own else self.plain.quality.size
+        while near != far:
+            event = _within(overtaken(gain, price, near, watched, up=step > 0.0, hair=HAIR), far, step)
+            if found := self._rejoined(own, near, far if event is None else event.tradeoff, step):
+                return found
+            if event is None:
+                return None
             near = _towards(event.tradeoff, step, far)
-            if event.line is not None and HAIR < near < 1.0 - HAIR:  # it is alone, and ahead of all others from here on
+            if (
+                self.models is None and event.line is not None and HAIR < near < 1.0 - HAIR
+            ):  # it alone, and ahead of all
                 return event.tradeoff, (event.line,) if event.line < self.plain.quality.size else ()
+            if (there := self._asked(near)) != own:
+                return event.tradeoff, there
+        return None
+
+    def _rejoined(self, own: Choice, near: float, far: float, step: float) -> Found | None:
+        """Where another arm than before, or none, is first asked beside the same one, from near to far.
+
+        Whoever is asked beside it ceases to be where another is worth more, or it is worth nothing. Where nobody is,
+        those worth most are looked at anew whenever they are others, or come in another order.
+        """
+        if not own or self.models is None or not self._joining(own[0], self.models).any():
+            return None
+        others = self.plain.open & (self.models != self.models[own[0]])
+        gain = np.concatenate((np.where(others, gain_of(self.plain), np.nan), _NOTHING))
+        price = np.concatenate((price_of(replace(self.plain, seconds_usd=0.0)), _NOTHING))
+        while near != far:
+            watched = own[1] if own[1:] else _foremost((1.0 - near) * gain - near * price)
+            event = _within(overtaken(gain, price, near, watched, up=step > 0.0), far, step)
+            if event is None:
+                return None
+            near = _towards(event.tradeoff, step, far)
             if (there := self._asked(near)) != own:
                 return event.tradeoff, there
         return None
@@ -130,26 +166,6 @@ class Elsewhere:
         """What the closed form asks together at a tradeoff."""
         situation = replace(self.plain, tradeoff=tradeoff)
         return asked(situation, self.partners(situation))
-
-    def _event(self, own: Choice, here: float, *, up: bool) -> Overtaking | None:
-        """The nearest tradeoff from here on at which another choice than ``own`` is possible; which, if it is sure."""
-        gain, price = self._lines
-        lead = overtaken(gain, price, here, own[0] if own else gain.size - 1, up=up, hair=HAIR)
-        if self.models is None:
-            return lead
-        beside = self._reordered(own[0], self.models, here, up=up) if own else None
-        found = [one.tradeoff for one in (lead, beside) if one is not None]
-        return Overtaking((min if up else max)(found), None) if found else None
-
-    def _reordered(self, lead: int, models: Indices, here: float, *, up: bool) -> Overtaking | None:
-        """Where next those worth most beside an arm are others, or in another order, or cease to be worth anything."""
-        if not self._joining(lead, models).any():
-            return None
-        gain = np.where(self.plain.open & (models != models[lead]), gain_of(self.plain), np.nan)
-        price = price_of(replace(self.plain, seconds_usd=0.0))
-        most = shortlist(((1.0 - here) * gain - here * price)[None])[0]
-        watched = np.append(most, gain.size)[:, None]
-        return overtaken(np.append(gain, 0.0), np.append(price, 0.0), here, watched, up=up)
 
     def _joining(self, lead: int, models: Indices) -> Mask:
         """(A,) who would be asked beside an arm, if it were worth enough at some tradeoff."""
@@ -168,6 +184,16 @@ class Elsewhere:
 def _run(led: Mask) -> int:
     """How many there are up to the next that leads."""
     return int(led.argmax()) if led.any() else led.size
+
+
+def _foremost(worth: Floats) -> Indices:
+    """(n, 1) the places of those worth most, and of being worth nothing, which is the last of (A + 1,)."""
+    return np.append(shortlist(worth[None, :-1])[0], worth.size - 1)[:, None]
+
+
+def _within(event: Overtaking | None, far: float, step: float) -> Overtaking | None:
+    """The event, if it is no further than the far end."""
+    return None if event is None or (far - event.tradeoff) * step < 0.0 else event
 
 
 def _towards(at: float, step: float, far: float) -> float:

@@ -142,7 +142,7 @@ def next_turn(
     failed = frozenset(attempt.arm.model for attempt in answers if attempt.error is not None)
     plain = _situation(outlooker, inquiry, known, attempts, failed)
     elsewhere = _elsewhere(outlooker, inquiry, known, plain, failed, hearing)
-    advice = _advice(outlooker, inquiry, elsewhere)
+    advice = elsewhere.advice
     situation = plain if advice is None else advised(plain, advice)
     most = MAX_STEPS if step > MAX_STEPS else None
     chosen = early_end(situation, answers, committed=committed, most_steps=most) if answers else None
@@ -197,14 +197,6 @@ def _survey(outlooker: Outlooker, inquiry: Inquiry, known: Listed, hearing: Hear
     if inquiry.knobs.policy == "closed-form" or not outlooker.looking.courses:
         return None
     return surveyed(outlooker.looking.stack, outlooker.slots, known, hearing)
-
-
-def _advice(outlooker: Outlooker, inquiry: Inquiry, elsewhere: Elsewhere) -> Advice | None:
-    """What the run's own course says, where it leads."""
-    course = outlooker.looking.place(inquiry.knobs.tradeoff, aside(inquiry.query.text))
-    if elsewhere.survey is None or course is None or not elsewhere.led[course]:
-        return None
-    return advise(elsewhere.survey, course, elsewhere.plain.quality.size)
 
 
 def _begun(outlooker: Outlooker, inquiry: Inquiry, known: Listed, failed: Set[str]) -> Advice | None:
