@@ -140,7 +140,8 @@ def choices(survey: Survey, situation: Situation, models: Indices | None) -> Ind
     dear = stack.weight[:, None] * price_of(situation)[place].take(stack.panel, axis=0)
     able = (survey.fresh & fits[place]).take(stack.panel, axis=0)
     gain = survey.values[:, 1:] - survey.values[:, :1] if survey.heard else survey.values[:, 1:]
-    slot = choose(np.where(able, gain - dear, np.nan), dear, must=situation.best is None)
+    cost, quality = (one[place].take(stack.panel, axis=0) for one in (situation.cost_usd, situation.quality))
+    slot = choose(np.where(able, gain - dear, np.nan), cost, must=situation.best is None, quality=quality)
     found = np.full((2, slot.size), -1)
     found[0] = np.where(slot < 0, -1, place[stack.panel, slot])
     if models is not None:
