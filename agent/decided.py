@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from curveroute.agent.advice import choices
 from curveroute.agent.escalate import PLANNED, gain_of, price_of, why_not
-from curveroute.agent.flips import crossings, flips_from, named_flips, rejections
+from curveroute.agent.flips import named_flips, rejections
 from curveroute.agent.types import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from curveroute.agent.advice import Advice
+    from curveroute.agent.elsewhere import Elsewhere
     from curveroute.agent.escalate import Situation, Step
     from curveroute.agent.types import Arm, Flip
 
@@ -52,27 +49,6 @@ def decided(step: int, arms: Sequence[Arm], situation: Situation, chosen: Step, 
     )
 
 
-def flips_near(arms: Sequence[Arm], situation: Situation, chosen: Step, advice: Advice | None) -> tuple[Flip, ...]:
+def flips_near(arms: Sequence[Arm], elsewhere: Elsewhere, chosen: Step) -> tuple[Flip, ...]:
     """The nearest tradeoffs at which the rule would have chosen otherwise, had it been asked the same here."""
-    if chosen.reason == PLANNED:
-        return ()
-    may = situation.open & (situation.worst_usd <= situation.left_usd)
-    own = chosen.arms[0] if chosen.arms else None
-    if advice is None:
-        gain = np.where(may, gain_of(situation), np.nan)
-        found = crossings(gain, price_of(situation), situation.tradeoff, own, may_stop=situation.best is not None)
-        pairs = [(at, () if arm is None else (arm,)) for at, arm in filter(None, found)]
-        return named_flips(pairs, arms)
-    chosen_here = -1 if own is None else own
-    chosen_there = choices(advice, price_of(situation), may, unsaid=chosen_here)
-    other = np.flatnonzero(chosen_there != chosen_here)
-    grid = advice.survey.stack.tradeoffs[other]
-    side = int(grid.searchsorted(situation.tradeoff))
-    near = slice(max(side - 1, 0), side + 2)
-    others = flips_from(
-        [() if arm < 0 else (arm,) for arm in chosen_there[other[near]].tolist()],
-        situation.tradeoff,
-        grid[near].tolist(),
-        own=() if own is None else (own,),
-    )
-    return named_flips(others, arms)
+    return () if chosen.reason == PLANNED else named_flips(elsewhere.flips(chosen.arms), arms)

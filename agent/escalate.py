@@ -16,12 +16,13 @@ best that does. An arm without an estimate (NaN) is never asked.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curveroute.agent.beside import joins, shortlist
 from curveroute.agent.decide import USD_PER_PRICE, check_tradeoff, unit_usd
 from curveroute.agent.errors import CapTooSmall
 
@@ -196,6 +197,14 @@ def next_step(situation: Situation, *, first: int | None = None, partners: Seque
     return Step(_join(situation, chosen, fits, partners), words, None, False, net)
 
 
+def asked(situation: Situation, partners: Sequence[int] = ()) -> tuple[int, ...]:
+    """The arms of the next step alone, with nothing planned; empty to stop."""
+    net = net_gain(situation)
+    fits = situation.open & np.isfinite(net) & (situation.worst_usd <= situation.left_usd)
+    chosen = _chosen(situation, np.where(fits, net, np.nan), must=situation.best is None)
+    return () if chosen < 0 else _join(situation, chosen, fits, partners)
+
+
 def _chosen(situation: Situation, net: Floats, *, must: bool) -> int:
     return int(choose(net[None], situation.cost_usd[None], must=must, quality=situation.quality[None])[0])
 
@@ -286,21 +295,34 @@ def _begin(situation: Situation, net: Floats, fits: Mask, first: int | None, par
     return Step(together, words, None, committed, net)
 
 
-def _join(situation: Situation, chosen: int, fits: Mask, partners: Sequence[int]) -> tuple[int, ...]:
-    """The chosen arm, and a partner whose waiting time, saved if it is needed, is worth its price if it is not.
+def partners_of(situation: Situation, models: Indices, *, first: int | None = None) -> tuple[int, ...]:
+    """Who may be asked beside the arm that a step of this run asks; nobody where waiting costs nothing.
 
-    It is needed when the chosen arm's answer is wrong; then it would be asked next, and had to be waited for.
+    Args:
+        situation: the run so far.
+        models: (A,) the model of each arm, as a number.
+        first: what the plan wants asked first.
     """
-    if situation.latency_s is None or situation.seconds_usd <= 0.0:
+    able = situation.open & (situation.worst_usd <= situation.left_usd)
+    if situation.seconds_usd <= 0.0 or not able.any():
+        return ()
+    net = np.where(able, net_gain(situation), np.nan)
+    planned = first is not None and able[first] and situation.best is None
+    lead = first if planned else _chosen(situation, net, must=True)
+    if lead is None or lead < 0:
+        return ()
+    others = situation.open & (models != models[lead])
+    worth = np.where(others, net_gain(replace(situation, seconds_usd=0.0)), np.nan)  # its waiting is what is saved
+    return tuple(index for index in shortlist(worth[None])[0].tolist() if able[index] and worth[index] > 0.0)
+
+
+def _join(situation: Situation, chosen: int, fits: Mask, partners: Sequence[int]) -> tuple[int, ...]:
+    """The chosen arm, and the first partner that the cap holds beside it and that pays."""
+    if not partners:
         return (chosen,)
-    right = float(situation.quality[chosen])
-    for partner in partners:
-        saved = situation.seconds_usd * min(float(situation.latency_s[partner]), float(situation.latency_s[chosen]))
-        pays = (1.0 - right) * saved > right * float(situation.cost_usd[partner])
-        together = math.fsum((situation.worst_usd[chosen], situation.worst_usd[partner])) <= situation.left_usd
-        if partner != chosen and fits[partner] and pays and together:
-            return chosen, partner
-    return (chosen,)
+    places = np.array(partners, dtype=np.intp)
+    able = fits[places] & joins(situation, chosen, places)
+    return (chosen, int(places[able.argmax()])) if able.any() else (chosen,)
 
 
 def _nothing_after(situation: Situation, chosen: int, fits: Mask) -> bool:

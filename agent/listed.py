@@ -44,6 +44,12 @@ class Listed:
         return [one.arm for one in self.candidates]
 
     @cached_property
+    def models(self) -> Indices:
+        """(A,) the model of each, as a number."""
+        numbers = {model: number for number, model in enumerate(dict.fromkeys(arm.model for arm in self.arms))}
+        return np.array([numbers[arm.model] for arm in self.arms], dtype=np.intp)
+
+    @cached_property
     def expected(self) -> Floats:
         """(A + 1,) expected quality of each as a course reads it, kept away from certainty; last that of none, 0."""
         return np.append(quality_of(log_odds(self.quality)), 0.0)

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from curveroute.agent.advice import Advice, advise, surveyed
+from curveroute.agent.advice import Advice, Survey, advise, advised, surveyed
 from curveroute.agent.decided import decided, flips_near
+from curveroute.agent.elsewhere import Elsewhere
 from curveroute.agent.ending import as_promised, early_end, off_course
 from curveroute.agent.errors import SettingError
-from curveroute.agent.escalate import Situation, Step, net_gain, next_step
+from curveroute.agent.escalate import Situation, Step, next_step
 from curveroute.agent.looking.looking import SPREAD, aside
 from curveroute.agent.posterior import Heard, conditioned, whole_of
 from curveroute.agent.probe import Ask, Bounds, affordable_limit, request_bounds
@@ -24,7 +25,7 @@ from curveroute.agent.types import Arm, Attempt, AttemptId, Decision
 from curveroute.agent.verify.hearing import Hearing, hear_answers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping, Sequence, Set
 
     from curveroute.agent.escalate import Floats, Mask
     from curveroute.agent.listed import Listed
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 MAX_STEPS = 7  # 23 steps of the graph: within LangChain's recursion limit of 25
 AGAIN = 0.7  # temperature of an arm's second and further answers
-_PARTNERS = 3
 
 
 class Knobs(Protocol):
@@ -142,21 +142,22 @@ def next_turn(
     arms = known.arms
     answers = [attempt for attempt in attempts if is_answer(attempt)]
     hearing = hearing or _heard(outlooker, inquiry, answers)
-    advice = _advice(outlooker, inquiry, hearing)
-    situation = _situation(outlooker, inquiry, known, attempts, advice)
-    if situation.gain is None:
-        advice = None
+    failed = frozenset(attempt.arm.model for attempt in answers if attempt.error is not None)
+    plain = _situation(outlooker, inquiry, known, attempts, failed)
+    elsewhere = _elsewhere(outlooker, inquiry, known, plain, failed, hearing)
+    advice = elsewhere.advice
+    situation = plain if advice is None else advised(plain, advice)
     most = MAX_STEPS if step > MAX_STEPS else None
     chosen = early_end(situation, answers, committed=committed, most_steps=most) if answers else None
     early = chosen is not None
     if chosen is None:
-        first, partners = _opening(arms, inquiry.plan, situation, opened=bool(answers))
-        chosen = next_step(situation, first=first, partners=partners)
+        first = None if answers else _planned(arms, inquiry.plan)
+        chosen = next_step(situation, first=first, partners=elsewhere.partners(situation, first))
         if chosen.committed and advice is not None and not advice.last:  # the same arm may be asked again
             chosen = replace(chosen, committed=False)
-    chosen = _ended(outlooker, inquiry, situation, chosen, answers, hearing)
+    chosen = _ended(outlooker, inquiry, situation, chosen, failed, hearing)
     asks = _asks(inquiry.run_id, step, arms, situation, chosen, advice, "escalation" if answers else "probe")
-    flips = () if early else flips_near(arms, situation, chosen, advice)
+    flips = () if early else flips_near(arms, elsewhere, chosen)
     return Turn(decided(step, arms, situation, chosen, flips), asks)
 
 
@@ -182,19 +183,32 @@ def _heard(outlooker: Outlooker, inquiry: Inquiry, answers: Sequence[Attempt]) -
     return hear_answers(inquiry.query.text, answers, estimates, outlooker.looking.jury, words)
 
 
-def _advice(outlooker: Outlooker, inquiry: Inquiry, hearing: Hearing | None) -> Advice | None:
+def _elsewhere(
+    outlooker: Outlooker, inquiry: Inquiry, known: Listed, plain: Situation, failed: Set[str], hearing: Hearing | None
+) -> Elsewhere:
+    """The step at any tradeoff."""
+    survey = _survey(outlooker, inquiry, known, hearing)
+    models = known.models if inquiry.plan.probe and inquiry.knobs.seconds_usd > 0.0 else None
+    if survey is None:
+        return Elsewhere(plain, models)
+    return Elsewhere(plain, models, survey, survey.stack.beside[aside(inquiry.query.text) + SPREAD], failed)
+
+
+def _survey(outlooker: Outlooker, inquiry: Inquiry, known: Listed, hearing: Hearing | None) -> Survey | None:
     """What was learned, where the plan is the ranking and leaves nothing out: a planner is not second-guessed."""
     if inquiry.plan.source == "planner" or len(inquiry.plan.arms) < len(inquiry.candidates):
         return None
-    if inquiry.knobs.policy == "closed-form":
+    if inquiry.knobs.policy == "closed-form" or not outlooker.looking.courses:
         return None
-    looking, asides = outlooker.looking, aside(inquiry.query.text)
-    course = looking.place(inquiry.knobs.tradeoff, asides)
-    if course is None:
-        return None
-    known = outlooker.listed(inquiry.candidates)
-    survey = surveyed(looking.stack, outlooker.slots, known, hearing)
-    return advise(survey, course, len(known.arms), looking.stack.beside[asides + SPREAD])
+    return surveyed(outlooker.looking.stack, outlooker.slots, known, hearing)
+
+
+def _begun(outlooker: Outlooker, inquiry: Inquiry, known: Listed, failed: Set[str]) -> Advice | None:
+    """What the run's course says before anything is asked; None where it has none, or a model of it failed since."""
+    survey = _survey(outlooker, inquiry, known, None)
+    course = outlooker.looking.place(inquiry.knobs.tradeoff, aside(inquiry.query.text))
+    begun = None if survey is None or course is None else advise(survey, course, len(known.arms))
+    return None if begun is None or failed & begun.models else begun
 
 
 def check_knobs(outlooker: Outlooker, knobs: Knobs) -> None:
@@ -219,8 +233,9 @@ def check_knobs(outlooker: Outlooker, knobs: Knobs) -> None:
 
 
 def _situation(
-    outlooker: Outlooker, inquiry: Inquiry, known: Listed, attempts: Sequence[Attempt], advice: Advice | None
+    outlooker: Outlooker, inquiry: Inquiry, known: Listed, attempts: Sequence[Attempt], failed_models: Set[str]
 ) -> Situation:
+    """The run as the closed form sees it."""
     arms, places = known.arms, known.places
     answers = [(known.place(attempt.arm), attempt) for attempt in attempts if is_answer(attempt)]
     good = [one.verdict.score for _, one in answers if one.verdict is not None and one.error is None]
@@ -230,23 +245,17 @@ def _situation(
         quality = conditioned(quality, columns, heard, arms)
     left = left_usd(inquiry.knobs.max_cost_usd, attempts)
     worst = _cut_to_cap(outlooker, inquiry, arms, _worst_usd(outlooker, inquiry, known), left)
-    fits = worst <= left
-    asked, failed = _closed(arms, answers)
-    may = _open(arms, inquiry.plan, asked, failed, fits, answered=bool(good))
-    if advice is not None and not _leads(advice, answers, fits, answered=bool(good)):
-        advice = None
+    asked, failed = _closed(arms, answers, failed_models)
     return Situation(
         quality=quality,
         cost_usd=known.cost_usd,
         worst_usd=worst,
-        open=may if advice is None else may | np.isfinite(advice.gain),  # an arm of the panel may be asked again
+        open=_open(arms, inquiry.plan, asked, failed, worst <= left, answered=bool(good)),
         best=max(good, default=None),
         tradeoff=inquiry.knobs.tradeoff,
         reference_cost_usd=outlooker.reference_cost_usd,
         left_usd=left,
         reliability=outlooker.reliability,
-        gain=None if advice is None else advice.gain,
-        weight=0.0 if advice is None else advice.weight,
         latency_s=known.latency_s if inquiry.knobs.seconds_usd > 0.0 else None,
         seconds_usd=inquiry.knobs.seconds_usd,
         asked=asked,
@@ -254,22 +263,12 @@ def _situation(
     )
 
 
-def _leads(advice: Advice, answers: Sequence[Answer], fits: Mask, *, answered: bool) -> bool:
-    """Whether the learned gains lead. The closed form does where the panel fails.
-
-    It does before the first answer, when the cap holds no slot of it, and when a model of it failed.
-    """
-    if {attempt.arm.model for _, attempt in answers if attempt.error is not None} & advice.models:
-        return False
-    return answered or bool((np.isfinite(advice.gain) & fits).any())
-
-
 def _ended(
     outlooker: Outlooker,
     inquiry: Inquiry,
     situation: Situation,
     chosen: Step,
-    answers: Sequence[Attempt],
+    failed: Set[str],
     hearing: Hearing | None,
 ) -> Step:
     """The step, where the rule accepts an answer that is no more than the best so far."""
@@ -277,9 +276,7 @@ def _ended(
         return chosen
     knobs = inquiry.knobs
     if situation.gain is None and not math.isinf(situation.left_usd):
-        begun = _advice(outlooker, inquiry, None)
-        failed = {one.arm.model for one in answers if one.error is not None}
-        chosen = off_course(chosen, situation, None if begun is None or failed & begun.models else begun)
+        chosen = off_course(chosen, situation, _begun(outlooker, inquiry, outlooker.listed(inquiry.candidates), failed))
     promise = None if knobs.max_error is None else outlooker.looking.calibrator.promise(knobs.max_error, knobs.tradeoff)
     spoken = hearing is not None and any(hearing.words)
     measured = situation.gain is not None and knobs.seconds_usd <= 0.0 and not spoken
@@ -313,11 +310,10 @@ def _cut_to_cap(outlooker: Outlooker, inquiry: Inquiry, arms: list[Arm], worst: 
     return worst
 
 
-def _closed(arms: Sequence[Arm], answers: Sequence[Answer]) -> tuple[Mask, Mask | None]:
+def _closed(arms: Sequence[Arm], answers: Sequence[Answer], failed: Set[str]) -> tuple[Mask, Mask | None]:
     """The arms that were asked, and those of a model whose call failed for good; None where none did."""
     asked = np.zeros(len(arms), dtype=np.bool_)
     asked[[index for index, _ in answers]] = True
-    failed = {attempt.arm.model for _, attempt in answers if attempt.error is not None}
     return asked, np.array([arm.model in failed for arm in arms]) if failed else None
 
 
@@ -345,24 +341,9 @@ def _verdicts(answers: Sequence[Answer]) -> list[Heard]:
     ]
 
 
-def _opening(arms: list[Arm], plan: Plan, situation: Situation, *, opened: bool) -> tuple[int | None, tuple[int, ...]]:
-    """The planner's first arm, if it spoke; and who may be asked beside the chosen one when waiting is dear."""
-    first = None
-    if not opened and plan.source == "planner" and plan.arms[0] in arms:
-        first = arms.index(plan.arms[0])
-    if not plan.probe or situation.seconds_usd <= 0.0:
-        return first, ()
-    able = situation.open & (situation.worst_usd <= situation.left_usd)
-    if not able.any():
-        return first, ()
-    net = np.where(situation.open, net_gain(situation), -np.inf)
-    lead = first if first is not None else int(np.nan_to_num(np.where(able, net, -np.inf), nan=-np.inf).argmax())
-    worth = net_gain(replace(situation, seconds_usd=0.0))  # its waiting is what is saved
-    worth = np.nan_to_num(np.where(situation.open, worth, -np.inf), nan=-np.inf)
-    order = np.argsort(-worth, kind="stable").tolist()
-    others = [index for index in order if arms[index].model != arms[lead].model]
-    found = others[:_PARTNERS]  # whoever does not fit under the cap keeps its place
-    return first, tuple(index for index in found if able[index] and worth[index] > 0.0)
+def _planned(arms: list[Arm], plan: Plan) -> int | None:
+    """The planner's first arm, if it spoke."""
+    return arms.index(plan.arms[0]) if plan.source == "planner" and plan.arms[0] in arms else None
 
 
 def _asks(
@@ -373,7 +354,7 @@ def _asks(
     share = math.inf
     if not math.isinf(situation.left_usd):
         share = max(situation.left_usd - math.fsum(worst), 0.0) * (1.0 - 1e-9) if len(worst) == 1 else 0.0
-    samples = [0 if advice is None else advice.survey.heard.count(arms[index]) for index in chosen.arms]
+    samples = [0 if advice is None else advice.heard.count(arms[index]) for index in chosen.arms]
     return tuple(
         Ask(
             AttemptId(f"{run_id}.{step}.{number}"),

@@ -270,7 +270,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """A tradeoff at which the choice of a step would have been another one: these arms, or none to stop, and why."""
+    """A tradeoff beyond which a step would have chosen otherwise: all of these arms, or none to stop, and why."""
 
     tradeoff: float
     arms: tuple[Arm, ...]
@@ -283,7 +283,8 @@ class Decision:
 
     Attributes:
         rejected: every other candidate, in the order of the candidates.
-        flips: the nearest tradeoffs below and above the run's at which the choice would be another one.
+        flips: the nearest tradeoffs below and above the run's beyond which the choice would be another one: others, or
+            the same arm with another one beside it, or without.
         policy: the rule that decided: ``"learned"``, ``"closed-form"`` or ``"plan"``.
     """
 

@@ -52,7 +52,8 @@ class Stack:
         panel: (L,) which panel each course is of.
         weight: (L,) of one unit of cost.
         weights: (L, 2^K, BASE + K, K + 1) as :class:`Course` has them.
-        tradeoffs: (L,) rising.
+        edges: (L + 2,) rising tradeoffs: course k is the nearest from the k-th to the next one; the last two are 1,
+            where there is no course.
         beside: (2 * SPREAD + 1, L) the course that a query follows in place of each, by how far aside it goes.
     """
 
@@ -64,7 +65,7 @@ class Stack:
     panel: Indices
     weight: Floats
     weights: Singles
-    tradeoffs: Floats
+    edges: Floats
     beside: Indices
 
     def values(self, states: Indices, summaries: Floats) -> Floats:
@@ -145,7 +146,7 @@ class Looking:
         panels = tuple(sheaf.slots for sheaf in self.sheaves)
         whole = np.array([(1 << len(slots)) - 1 for slots in panels])
         beside = np.ascontiguousarray(sideways(count, np.arange(-SPREAD, SPREAD + 1)).T)
-        return Stack(panels, arms, arm, whole, sample, panel, weight, weights, np.array(self.tradeoffs), beside)
+        return Stack(panels, arms, arm, whole, sample, panel, weight, weights, self._edges, beside)
 
     def nearest(self, tradeoff: float) -> int:
         """The place of the course learned at the nearest tradeoff, by the ratio of weights."""
@@ -153,6 +154,12 @@ class Looking:
             return len(self.courses) - 1
         weight = max(tradeoff / (1.0 - tradeoff), 1e-300)
         return int(np.abs(self._logs - np.log(weight)).argmin())
+
+    @cached_property
+    def _edges(self) -> Floats:
+        """The tradeoffs between which each course is the nearest one."""
+        weight = np.exp((self._logs[1:] + self._logs[:-1]) / 2.0)
+        return np.concatenate(((0.0,), weight / (1.0 + weight), (1.0, 1.0)))
 
     @cached_property
     def _logs(self) -> Floats:

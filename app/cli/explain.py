@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _LONGEST_ANSWER = 160
 _COUNTED = re.compile(r"\d+ (agrees?|differs?)")
+_DIGITS = 3
 _NO_MORE_SAID = {"it would be asked", "it would stop"}
 
 
@@ -164,9 +166,10 @@ class _Elsewhere:
         return f"with the tradeoff {told}" if told else ""
 
     def _moved(self, tradeoff: float, *, below: bool) -> str:
-        """How far the tradeoff must move; what looks like the run's own is only a little away."""
-        way, to = "lowered" if below else "raised", f"{tradeoff:.3g}"
-        return f"{way} a little" if to == f"{self._tradeoff:.3g}" else f"{way} to {to}"
+        """How far the tradeoff must move, rounded away from the run's, so that what is told holds there."""
+        digits = Context(prec=_DIGITS, rounding=ROUND_FLOOR if below else ROUND_CEILING)
+        way, to = "lowered" if below else "raised", f"{float(digits.create_decimal(repr(tradeoff))):.{_DIGITS}g}"
+        return f"{way} a little" if to == f"{self._tradeoff:.{_DIGITS}g}" else f"{way} to {to}"
 
     def _is_below(self, flip: Flip, *, alone: bool, first: bool) -> bool:
         """Which side of the run's tradeoff a flip is on; one of two at the tradeoff itself is told by its place."""

@@ -172,3 +172,20 @@ def test_a_flip_at_the_tradeoff_itself_or_at_an_end_is_told_plainly(
 ) -> None:
     decision = Decision(1, (SMALL,), "first", flips=tuple(Flip(one, (BIG,)) for one in at))
     assert f"with the tradeoff {told_as} it would ask big@64" in told(capsys, decision, tradeoff=tradeoff)
+
+
+@pytest.mark.parametrize(
+    ("at", "told_as"),
+    [
+        (0.03487, "lowered to 0.0348"),
+        (0.8421, "raised to 0.843"),
+        (0.9996, "raised to 1"),
+        (0.5, "raised to 0.5"),
+        (0.31, "lowered to 0.31"),
+    ],
+)
+def test_what_is_told_of_a_flip_holds_where_it_is_told(
+    capsys: pytest.CaptureFixture[str], at: float, told_as: str
+) -> None:
+    decision = Decision(1, (SMALL,), "first", flips=(Flip(at, (BIG,)),))
+    assert f"with the tradeoff {told_as} it would ask big@64" in told(capsys, decision, tradeoff=0.4)
