@@ -150,15 +150,20 @@ def next_turn(
     most = MAX_STEPS if step > MAX_STEPS else None
     chosen = early_end(situation, answers, committed=committed, most_steps=most) if answers else None
     early = chosen is not None
-    if chosen is None:
-        first = None if answers else _planned(arms, inquiry.plan)
-        chosen = next_step(situation, first=first, partners=elsewhere.partners(situation, first))
-        if chosen.committed and advice is not None and not advice.last:  # the same arm may be asked again
-            chosen = replace(chosen, committed=False)
+    chosen = chosen or _chosen(inquiry, arms, elsewhere, situation, begins=not answers)
     chosen = _ended(outlooker, inquiry, situation, chosen, failed, hearing)
     asks = _asks(inquiry.run_id, step, arms, situation, chosen, advice, "escalation" if answers else "probe")
     flips = () if early else flips_near(arms, elsewhere, chosen)
     return Turn(decided(step, arms, situation, chosen, flips), asks)
+
+
+def _chosen(inquiry: Inquiry, arms: list[Arm], elsewhere: Elsewhere, situation: Situation, *, begins: bool) -> Step:
+    """What the rule asks, or that it stops."""
+    advice, first = elsewhere.advice, _planned(arms, inquiry.plan) if begins else None
+    chosen = next_step(situation, first=first, partners=elsewhere.partners(situation, first))
+    if chosen.committed and advice is not None and not advice.last:  # the same arm may be asked again
+        return replace(chosen, committed=False)
+    return chosen
 
 
 def _standing(attempt: Attempt) -> tuple[float, float, float]:

@@ -54,7 +54,7 @@ def test_a_message_of_another_model_is_refused(router: Router) -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "complaint"),
-    [(lambda run: ("nobody", 1), "no run 'nobody'"), (lambda run: (run, 2), "score is 2.0"),
+    [(lambda run: ("nobody", 1), "no run 'nobody'"), (lambda run: (run, 2), "score is 2;"),
      (lambda run: (run, float("nan")), "score is nan"), (lambda run: (5, 1), "5 is no run's id"),
      (lambda run: (None, 1), "None is no run's id")],
 )  # fmt: skip
