@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Literal, TypeAlias
 
 from curveroute.agent.verify.code_block import Program, is_code, program_in
+from curveroute.agent.verify.query_kind import QueryKind, query_kind
 from curveroute.agent.verify.refusal import declines
 from curveroute.agent.verify.spelling import (
     FENCE,
@@ -32,10 +32,9 @@ from curveroute.agent.verify.spelling import (
 
 __all__ = [
     "QueryKind", "as_value", "claim_of", "claims_nothing", "echoes", "extract_answer", "looks_refused", "marked_answer",
-    "normalise", "query_kind", "same", "spell", "well_formed",
+    "names_option", "normalise", "query_kind", "same", "spell", "well_formed",
 ]  # fmt: skip
 
-QueryKind: TypeAlias = Literal["choice", "number", "json", "yesno", "list", "text", "prose"]
 
 _SHORT_WORDS = 12
 _PROSE_WORDS = 7
@@ -44,8 +43,8 @@ _CHAT_WORDS = 8
 _LIST_WORDS = 4
 _LIST_LINES = 12
 _BOX_LIMIT = 500
-_QUERY_WINDOW = 1500
 
+_MOST_MARKS = 50  # of answers that are looked at, from the last one backwards
 _ECHO_WORDS = 4
 _ECHO_SHARE = 0.7
 
@@ -58,17 +57,16 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 _MARKER = re.compile(
-    r"(?:final\s+answer|answer|result)\**\s*(?:(?:is|are|would\s+be|=)\s*:?|:)[ \t]*\**[ \t]*|####[ \t]*", re.IGNORECASE
+    r"(?:final\s+answer|answer|result)\**\s*(?:(?:is|are|would\s+be|=)\s*:?|:)[ \t]*\**[ \t]*|(?<!#)####(?!#)[ \t]*",
+    re.IGNORECASE,
 )
 _BARE_MARKER = re.compile(
-    r"[\s*#]*(?:(?:(?:therefore|thus|hence|so),?\s+)?(?:the\s+)?(?:final\s+)?answer(?:\s+is)?|result|output)?[\s*:#]*",
+    r"[\s*#]*+(?:(?:(?:therefore|thus|hence|so),?\s+)?(?:the\s+)?(?:final\s+)?answer(?:\s+is)?|result|output)?[\s*:#]*+",
     re.IGNORECASE,
 )
 _BOXED = re.compile(r"\\boxed\s*\{")
 _SENTENCE_END = re.compile(r"(?<!\b[A-Z])(?<!\b[A-Z][a-z])[.!?]\s+(?=[A-Z*])")
 _ANSWER_LINE = re.compile(r"^[\s*#>_]*(?:the\s+)?(?:final\s+)?answer[\s*_]*:[\s*_]*", re.IGNORECASE | re.MULTILINE)
-_ORDER = r"(?:\A|[.?!:,;\n]\s*|\b(?:you|please|and|then)\s+)(?:please\s+|briefly\s+)?"  # where an imperative begins
-_FEW_WORDS = r"[^.?!\n]*\b(?:one|two|three|four|five|[1-5]) words?\b"
 _FENCE_LINE = re.compile(r"```(?:[\w+#.-]+[ \t]*(?=\n))?")
 _REASON = re.compile(r",?\s+(?:because|since)\s.*$", re.IGNORECASE)
 _COPULA = re.compile(r"\s(?:is|are|was|were|equals|gives|would be|will be)(?::\s*|\s+)(?:equal to\s+)?", re.IGNORECASE)
@@ -84,65 +82,17 @@ _DERIVES = re.compile(
     re.IGNORECASE,
 )
 _VERDICT = re.compile(r"^(yes|no|true|false)(?:[.!]?$|(?<=[so]),\s|[.;:!]\s|\s+[-–—]\s)", re.IGNORECASE)
-_ENDING_TIME = re.compile(r"\b(?:at|by|is)\s+(\d{1,2}:\d{2}(?:\s*[ap]\.?m\.?)?)$", re.IGNORECASE)
-_ASKS: tuple[tuple[QueryKind, re.Pattern[str]], ...] = (
-    ("choice", re.compile(r"(?:^|\s)\(?A[).:]\s.*?(?:^|\s)\(?B[).:]\s", re.DOTALL)),
-    (
-        "text",
-        re.compile(
-            r"\b(?:write|implement|create|give me|complete)\b[^.?!\n]{0,60}\b(?:functions?|programs?|scripts?|class"
-            r"|methods?|query|regex|code|python|java|javascript)\b",
-            re.IGNORECASE,
-        ),
-    ),
-    (
-        "prose",
-        re.compile(
-            rf"{_ORDER}(?!{_FEW_WORDS})(?:(?:explain|describe|summari[sz]e|discuss|paraphrase|elaborate|outline|argue)\b"
-            r"|(?:write|draft|compose|tell)\b[^.?!\n]{0,40}\b(?:poem|haiku|song|essay|story|joke|e-?mail|letter(?! of)"
-            r"|message|note|paragraph|summary|article|review|speech|report|description|explanation)\b)"
-            r"|(?:\A|[.?!:\n])\s*(?:why\b|how (?:do|does|did|can|could|should)\b)",
-            re.IGNORECASE,
-        ),
-    ),
-    ("json", re.compile(r"\bjson\b", re.IGNORECASE)),
-    (
-        "yesno",
-        re.compile(
-            r"\b(?:yes or no|yes/no|true or false|(?:return|answer) true\b.*\bfalse)\b", re.IGNORECASE | re.DOTALL
-        ),
-    ),
-    ("text", re.compile(r"\b(?:HH:MM|YYYY-MM-DD)\b")),
-    ("number", re.compile(r"\b(?:how (?:many|much|long|old|far|tall|heavy|fast)|count how)\b", re.IGNORECASE)),
-    (
-        "list",
-        re.compile(
-            r"\b(?:comma[- ]separated|separated? .{0,20}\bcommas?|^list |sort (?:the|these|them)|alphabetical order"
-            r"|(?:ascending|descending) order|as a list|reverse (?:the order of )?this list)\b",
-            re.IGNORECASE,
-        ),
-    ),
-    (
-        "number",
-        re.compile(
-            r"\b(?:calculate|compute|(?:what|which|the|larger|smaller|find) (?:is the )?(?:number|value)\b(?! of)"
-            r"|value of|solve for|of these numbers"
-            r"|(?:sum|product|difference|average|mean|square root|remainder) (?:of|when)"
-            r"|greatest common|least common|percent|(?:in )?what year|multiplication|arithmetic problem|the probability"
-            r"|next number|(?:what|at what) (?:temperature|speed|price|area|volume|angle)"
-            r"|what is (?:its|the) (?:[a-z]+ ){0,3}(?:speed|price|area|volume|angle|perimeter|measure))\b"
-            r"|\bwhat is [-(]?\d[\d.,]*\s*[-+*/×÷^]|\d+\s*[-+*/×÷]\s*\d+\s*=|(?:-?\d+,\s*){3,}(?:\?|_|\.\.)",
-            re.IGNORECASE,
-        ),
-    ),
-    (
-        "yesno",
-        re.compile(
-            r"\A\s*(?:is|are|was|were|do|does|did|can|could|has|have|will|would|should)\b(?![^?]*\sor\s)[^\n]*\?\s*\Z",
-            re.IGNORECASE,
-        ),
-    ),
+_BOLD = re.compile(r"\*\*|__")
+_GREETING = re.compile(
+    r"^(?:hello|hi|hey|good (?:morning|evening|day|question)|great question|absolutely|thanks|thank you)"
+    r"(?: there| for asking)?[!.,]\s+(?=[A-Z*])",
+    re.IGNORECASE,
 )
+_ITEM = re.compile(r"^\s*(?:[-•*]|\d+[.)])\s+")
+_SOLUTIONS = re.compile(
+    r"=[^=]{1,20}\b(?:or|and)\s+\w{1,3}\s*=|=\s*(?:±|\\pm\b)"
+)  # several, of which the last is not all
+_ENDING_TIME = re.compile(r"\b(?:at|by|is)\s+(\d{1,2}:\d{2}(?:\s*[ap]\.?m\.?)?)$", re.IGNORECASE)
 
 
 def extract_answer(text: str, kind: QueryKind = "text") -> str | None:
@@ -184,7 +134,8 @@ def claim_of(text: str, kind: QueryKind = "text") -> str | None:
     if kind not in {"text", "prose"} or (answer is not None and (is_code(answer) or as_json(answer) is not None)):
         return answer
     body = _body(text)
-    if answer is not None and kind == "text" and (marked_answer(body) is not None or not _trails_off(body, answer)):
+    short = answer is not None and not (_trails_off(body, answer) or _is_itemised(body))
+    if kind == "text" and answer is not None and (short or marked_answer(body) is not None):
         return answer
     whole = body[max((mark.end() for mark in _ANSWER_LINE.finditer(body)), default=0) :].strip() or body
     announced = all(_OPENER.fullmatch(line) and line.endswith(":") for line in whole.splitlines())
@@ -195,6 +146,20 @@ def _trails_off(body: str, answer: str) -> bool:
     """Whether a long text was read as a sentence that is only its last words."""
     wordy = len(body.split()) >= _LONG_WORDS and len(answer.split()) >= _LIST_WORDS
     return wordy and NUMBER.search(answer) is None and strip_marks(body).endswith(answer)
+
+
+def _is_itemised(body: str) -> bool:
+    """Whether a text is a list of more than short items, and derives nothing: no line of it is what it claims."""
+    lines = [" ".join(line.split()) for line in body.splitlines() if line.strip()]
+    items = sum(_ITEM.match(line) is not None for line in lines)
+    begins = bool(lines) and (_ITEM.match(lines[0]) is not None or lines[0].endswith(":"))
+    return (
+        begins
+        and items > 1
+        and 2 * items >= len(lines)
+        and not any(map(_DERIVES.search, lines))
+        and _listed(lines) is None
+    )
 
 
 def _in_words(body: str) -> str | None:
@@ -221,7 +186,7 @@ def marked_answer(text: str) -> str | None:
     marks = [(match.start(), match.end(), _after_marker) for match in _MARKER.finditer(text)]
     marks += [(match.start(), match.end(), _balanced) for match in _BOXED.finditer(text)]
     marks.sort(key=lambda mark: mark[0], reverse=True)
-    found = (read(text[end : end + JSON_LIMIT]) for _, end, read in marks)
+    found = (read(text[end : end + JSON_LIMIT]) for _, end, read in marks[:_MOST_MARKS])
     return next((answer for answer in found if answer and not _BARE_MARKER.fullmatch(answer)), None)
 
 
@@ -243,27 +208,26 @@ def _words(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 
 
-def query_kind(text: str) -> QueryKind:
-    """The form of answer that a query's wording asks for; ``"text"`` when it asks for none in particular."""
-    seen = text if len(text) <= 2 * _QUERY_WINDOW else f"{text[:_QUERY_WINDOW]}\n{text[-_QUERY_WINDOW:]}"
-    return next((kind for kind, asks in _ASKS if asks.search(seen)), "text")
-
-
 def well_formed(text: str, answer: str | None, kind: QueryKind) -> bool:
     """Whether an answer has the form that its query asks for; says nothing about whether it is right."""
     norm = normalise(answer) if answer is not None else ""
-    if answer is None or not norm or looks_refused(text):
+    if answer is None or not norm or (looks_refused(text) and not names_option(answer, kind)):
         return False
     if is_code(answer):
         return kind in {"text", "prose"}
     formed = {
-        "choice": re.fullmatch(r"[a-j]", norm) is not None,
-        "number": bool(numbers_in(norm)) or as_value(norm) is not None,
+        "choice": names_option(answer, kind),
+        "number": bool(numbers_in(norm)) or as_value(norm) is not None or any(map(str.isdigit, norm)),
         "json": as_json(answer) is not None,
         "yesno": re.match(r"(?:yes|no|true|false)\b", norm) is not None,
         "list": "," in norm or len(text.strip().splitlines()) > 1,
     }
     return formed.get(kind, True)
+
+
+def names_option(answer: str, kind: QueryKind) -> bool:
+    """Whether an answer is the letter of an option, whatever the option says ("D. Cannot be determined")."""
+    return kind == "choice" and re.fullmatch(r"[a-j]", normalise(answer)) is not None
 
 
 def _after_marker(rest: str) -> str | None:
@@ -302,6 +266,7 @@ def _from_lines(body: str) -> str | None:
     lines = spoken or lines[-1:]
     if not lines:
         return None
+    lines = [_GREETING.sub("", lines[0], count=1), *lines[1:]]
     if all(_OPENER.fullmatch(line) and line.endswith(":") for line in lines):
         return None  # it announces an answer, and none comes
     stated = _listed(lines) or _opening(lines)
@@ -319,7 +284,8 @@ def _from_lines(body: str) -> str | None:
 
 def _listed(lines: list[str]) -> str | None:
     """Short lines that are items of one list, joined by commas."""
-    items = [strip_marks(re.sub(r"^(?:[-•*]\s+|\d+[.)]\s+)", "", line)) for line in lines]
+    headed = len(lines) > 2 and lines[0].endswith(":") and all(map(_ITEM.match, lines[1:]))  # noqa: PLR2004
+    items = [strip_marks(_ITEM.sub("", line)) for line in lines[headed:]]
     short = all(len(item.split()) <= _LIST_WORDS and not _DERIVES.search(item) and ":" not in item for item in items)
     several = 1 < len(items) <= _LIST_LINES and len(set(items)) == len(items)
     return ", ".join(items) if several and short and not _VERDICT.match(items[0]) else None
@@ -327,7 +293,7 @@ def _listed(lines: list[str]) -> str | None:
 
 def _opening(lines: list[str]) -> str | None:
     """What the first sentence states, when the text states it and then explains, and derives nothing."""
-    verdict = _VERDICT.match(strip_marks(lines[0]))
+    verdict = _VERDICT.match(strip_marks(_BOLD.sub("", lines[0])))
     if verdict:
         return verdict[1]
     lines = [line for line in lines if not _OPENER.fullmatch(line)]
@@ -344,6 +310,8 @@ def _claim(line: str) -> str:
     plain = strip_marks(re.sub(r"\*\*|^[-•>]\s+|^#+\s+", "", line))
     if len(plain.split()) > _SHORT_WORDS:
         plain = strip_marks(_SENTENCE_END.split(plain)[-1])
+    if _SOLUTIONS.search(plain):
+        return plain
     if re.search(r"=\s*[-$\d(.]", plain):
         return strip_marks(plain.rsplit("=", 1)[1])
     ending = _ENDING_TIME.search(plain)

@@ -127,10 +127,16 @@ def _word(name: str, verifier: Verifier, reliability: float, outcome: Outcome) -
         return Word(name, 0.0, f"{verifier.name}: no word: it was cancelled from within")
     if error is not None:
         return Word(name, 0.0, f"{verifier.name}: no word: it raised {_shown(error)}")
-    heard = hear(verifier.name, reliability, outcome.found)
+    try:
+        heard = hear(verifier.name, reliability, outcome.found)
+    except Exception as fault:  # noqa: BLE001 - what a stranger's check returns may do anything
+        return Word(name, 0.0, f"{verifier.name}: no word: what it returned raised {_shown(fault)}")
     return Word(name, 0.0, "") if heard is None else Word(name, heard.log_odds, heard.reason)
 
 
 def _shown(error: BaseException) -> str:
-    line = next(iter(str(error).splitlines()), "")[:160]
+    try:
+        line = next(iter(str(error).splitlines()), "")[:160]
+    except Exception:  # noqa: BLE001 - nor need an exception have words
+        line = "it cannot be shown"
     return f"{type(error).__name__}: {line}"

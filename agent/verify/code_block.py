@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 _LONGEST_CODE = 100_000
-_BLOCK = re.compile(r"```[ \t]*([\w+#.-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(
+    r"(?<!`)```[ \t]{0,20}([\w+#.-]{0,40})[^\n]{0,200}\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE
+)
 _FENCED = re.compile(r"\A```([\w+#.-]*)\n(.*?)\n?```\Z", re.DOTALL)
 _WORDS = frozenset({"", "text", "txt", "plain", "plaintext", "markdown", "md", "output", "csv", "latex", "tex", "math"})
 _STATEMENT = re.compile(r"[;{]\s*$", re.MULTILINE)

@@ -81,11 +81,10 @@ def declines(text: str) -> bool:
     spoken = _QUOTED.sub(" ", plain).strip()
     if _VOID.fullmatch(plain.strip(" .!")) or not spoken:
         return bool(_VOID.fullmatch(plain.strip(' .!"“”')))
-    brief = len(spoken.split()) <= _BRIEF
-    if brief:
-        return _REFUSES.search(spoken) is not None
     if _LETTER.match(spoken):
         return False
+    if len(spoken.split()) <= _BRIEF:
+        return _REFUSES.search(spoken) is not None
     return any(_opens(clause) for clause in _CLAUSE.split(spoken[:_WINDOW]))
 
 

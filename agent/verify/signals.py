@@ -12,6 +12,7 @@ from curveroute.agent.verify.answers import (
     echoes,
     looks_refused,
     marked_answer,
+    names_option,
     query_kind,
     spell,
     well_formed,
@@ -73,7 +74,8 @@ def read_form(
     arm: Arm, text: str, answer: str | None, finish: FinishReason, confidence: float | None, kind: QueryKind
 ) -> Answered:
     """What can be seen of an attempt at any query of a kind; an answer that only says its query again is still one."""
-    refused = looks_refused(text) or finish == "content_filter"
+    chosen = answer is not None and names_option(answer, kind)
+    refused = finish == "content_filter" or (looks_refused(text) and not chosen)
     malformed = not text.strip() or not well_formed(text, answer, kind)
     usable = answer is not None and bool(text.strip()) and not refused
     if finish == "length":  # what was said before the cut is a claim only where it was marked as one

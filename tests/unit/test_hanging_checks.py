@@ -159,3 +159,30 @@ async def test_a_verifier_that_cannot_be_named_weakly_is_heard_all_the_same() ->
             return True
 
     assert (await words(Narrow()))[ONE][0].log_odds > 0
+
+
+class Speechless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Slippery(float):
+    def __lt__(self, other: object) -> bool:
+        raise RuntimeError("not to be compared")
+
+    __le__ = __gt__ = __ge__ = __lt__
+
+
+async def test_what_has_no_words_or_cannot_be_compared_is_no_word() -> None:
+    def raises(*_: object) -> None:
+        raise Speechless
+
+    def slips(*_: object) -> float:
+        return Slippery(0.5)
+
+    said = await run_verifiers(
+        [CallableVerifier(raises, "raises"), CallableVerifier(slips, "slips")], QUERY, [attempt()]
+    )
+    (words,) = said.values()
+    assert [word.log_odds for word in words] == [0.0, 0.0]
+    assert "Speechless" in words[0].reason

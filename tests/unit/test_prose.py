@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curveroute.agent.types import Arm, ModelId
-from curveroute.agent.verify.answers import claim_of, extract_answer, query_kind, same
+from curveroute.agent.verify.answers import claim_of, extract_answer, query_kind, same, spell
 from curveroute.agent.verify.found import CallableVerifier
 from curveroute.agent.verify.free_text import MOST_WORDS, groups_of_texts, is_free_text, may_agree
 from curveroute.agent.verify.signals import read_answer
@@ -117,7 +117,7 @@ def test_no_vector_joins_long_texts_that_differ(one: str, other: str) -> None:
     near = {text: np.array([1.0, 0.0], dtype=np.float32) for text in (one, other)}
     joined = len(set(groups_of_texts((one, other), near))) == 1
     assert joined <= (same(one, other) or (is_free_text(one) and is_free_text(other)))
-    assert is_free_text(one) == (len(one.split()) <= MOST_WORDS)
+    assert is_free_text(one) == (len(spell(one).split()) <= MOST_WORDS)
 
 
 @pytest.mark.parametrize("word", ["isnt", "doesn't", "won’t", "couldnt"])
