@@ -115,11 +115,14 @@ class TestWords:
         assert heard(LISBON, AGAIN, a=0.9, b=-0.9).score(0) == pytest.approx(heard(LISBON, AGAIN).score(0), abs=1e-6)
 
     @PROPERTY
-    @given(st.floats(1.0, 6.0), st.floats(1.0, 6.0), st.permutations("abcd"), st.integers(1, 3))
+    @given(st.floats(1.1, 6.0), st.floats(1.1, 6.0), st.permutations("abcd"), st.integers(1, 3))
     def test_a_clear_word_for_one_and_against_another_makes_them_rivals(
         self, praise: float, blame: float, names: list[str], wrong: int
     ) -> None:
-        """Whatever they claim: tests run an answer, and who agrees with whom has only read it."""
+        """Whatever they claim: tests run an answer, and who agrees with whom has only read it.
+
+        Three that agree are worth log-odds of 2: against words of 1 for and 1 against it would be a tie.
+        """
         attempts = [said(name, "Answer: Lisbon") for name in sorted(names)]
         right, failed = names[0], names[1 : 1 + wrong]
         hearing = heard(*attempts, **{right: praise}, **dict.fromkeys(failed, -blame))
