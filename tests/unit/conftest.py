@@ -18,12 +18,20 @@ import pytest
 
 from curveroute.agent.chat.openai_chat import Endpoint, OpenAIChat
 from curveroute.agent.chat.retry import RetryPolicy
+from curveroute.agent.ledger import Ledger
 from curveroute.agent.types import ModelId
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
 PATIENCE_S = 10.0
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as opened:
+        yield opened
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from curveroute.agent.propose import Outlooker
 from curveroute.agent.step import Inquiry, next_turn
 from curveroute.agent.types import Attempt, AttemptId, Message, Query, RunId, Usage, Verdict
 from curveroute.agent.verify.jury import Jury
+from curveroute.graphs import Context
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,15 +34,6 @@ NEAR = 1e-7
 SEEDS = st.integers(0, 2**32 - 1)
 SECONDS = [0.0, 1e-4, 1e-3]
 COURSES = 16
-
-
-@dataclass(frozen=True)
-class Knobs:
-    tradeoff: float = 0.3
-    max_cost_usd: float | None = None
-    seconds_usd: float = 0.0
-    max_error: float | None = None
-    policy: str | None = None
 
 
 class World:
@@ -83,7 +75,7 @@ class World:
         return Course(slots, weight, values)
 
     def decide(self, tradeoff: float, attempts: Sequence[Attempt] = (), **knobs: Any) -> Decision:
-        settled = Knobs(tradeoff, self.cap, self.seconds, **knobs)
+        settled = Context(tradeoff=tradeoff, max_cost_usd=self.cap, seconds_usd=self.seconds, **knobs)
         inquiry = Inquiry(RunId("r"), QUERY, self.candidates, ranking_plan(self.candidates, ""), settled)
         return next_turn(self.outlooker, inquiry, attempts, len(attempts) + 1).decision
 

@@ -14,8 +14,7 @@ from curveroute.agent.propose import Outlooker
 from curveroute.agent.rethink import Rethought, Terms, check_policy, own_terms, rethink, why_not_rethought
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from conftest import House
 
@@ -25,12 +24,6 @@ if TYPE_CHECKING:
 
 MODELS = {"a": (0.4, 0.5, 0.1), "b": (0.4, 0.5, 0.11), "best": (0.6, 0.8, 0.5)}
 SAID = {"a": "Answer: Porto", "b": "Answer: Lisbon", "best": "Answer: Lisbon"}
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as opened:
-        yield opened
 
 
 @pytest.fixture

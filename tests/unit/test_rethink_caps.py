@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from curveroute.agent.errors import CapTooSmall
-from curveroute.agent.ledger import Ledger
 from curveroute.agent.pool import Pool
 from curveroute.agent.pool.spec import PriceSpec
 from curveroute.agent.probe import request_bounds
@@ -17,12 +16,9 @@ from curveroute.agent.rethink import own_terms, rethink
 from curveroute.agent.types import Form, Message, Query, Tool, Toolbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from conftest import House
 
-    from curveroute.agent.ledger import RunRecord
+    from curveroute.agent.ledger import Ledger, RunRecord
     from curveroute.agent.types import JsonObject
 
 MODELS = {"a": (0.4, 0.5, 0.1), "b": (0.4, 0.5, 0.11), "best": (0.6, 0.8, 0.5)}
@@ -42,12 +38,6 @@ FORMS = {
     "tools": Form(toolbox=Toolbox((LOOK_UP,))),
 }
 CAPS = [1e-5 * 2.0**step for step in range(10)]
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as opened:
-        yield opened
 
 
 @pytest.fixture

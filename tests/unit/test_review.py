@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +19,7 @@ from curveroute.agent.verify.hearing import hear_answers
 from curveroute.agent.verify.jury import Jury
 from curveroute.agent.verify.review import review
 from curveroute.agent.verify.scale import Calibrator, Line
+from curveroute.graphs import Context
 
 if TYPE_CHECKING:
     from conftest import House
@@ -27,15 +28,6 @@ if TYPE_CHECKING:
 
 TEXT = "What is the capital of Portugal?"
 QUERY = Query((Message(role="user", content=TEXT),))
-
-
-@dataclass(frozen=True)
-class Knobs:
-    tradeoff: float = 0.0
-    max_cost_usd: float | None = None
-    seconds_usd: float = 0.0
-    max_error: float | None = None
-    policy: str | None = None
 
 
 def said(name: str, text: str, **changes: Any) -> Attempt:
@@ -144,7 +136,7 @@ async def run(
     candidates = outlooker.estimates(None, QUERY, world.arms, 0.0)
     plan = replace(ranking_plan(candidates, ""), criteria=criteria)
     bench = Panel(world, chat or house.chat(lambda call: "never"), outlooker, NullLedger().made)
-    inquiry = Inquiry(RunId("r"), QUERY, candidates, plan, Knobs())
+    inquiry = Inquiry(RunId("r"), QUERY, candidates, plan, Context(tradeoff=0.0))
     return await review_run(bench, inquiry, attempts, 2, judge=judge)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from curveroute.agent.types import Arm, Attempt, AttemptId, Message, ModelId, Pl
 from curveroute.agent.verify.conformal import Measured, Promise
 from curveroute.agent.verify.jury import Jury
 from curveroute.agent.verify.scale import Calibrator, Line
+from curveroute.graphs import Context
 
 if TYPE_CHECKING:
     from conftest import House
@@ -35,20 +36,11 @@ TWINS = {"a": (0.3, 0.5, 0.1), "b": (0.3, 0.5, 0.1)}
 WORLD = {"a": (0.3, 0.5, 0.1), "b": (0.4, 0.6, 0.2), "c": (0.5, 0.9, 1.0)}
 
 
-@dataclass(frozen=True)
-class Knobs:
-    tradeoff: float = 0.3
-    max_cost_usd: float | None = None
-    seconds_usd: float = 0.0
-    max_error: float | None = None
-    policy: str | None = None
-
-
 class Table:
     """A pool, its estimates, and turns over attempts that are named by arm."""
 
     def __init__(self, pool: Pool, **knobs: Any) -> None:
-        self.knobs = Knobs(**knobs)
+        self.knobs = Context(**{"tradeoff": 0.3} | knobs)
         self.outlooker = Outlooker(pool, None)
         self.candidates = self.outlooker.estimates(None, QUERY, pool.arms, self.knobs.tradeoff)
         self.plan = ranking_plan(self.candidates, "test")
